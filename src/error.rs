@@ -1,0 +1,190 @@
+//! The one error type of the crate: every variant names the thing, what was expected, what came, and the next step.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong between a URL and a prediction.
+///
+/// `Debug` prints the same sentence as `Display`, because a notebook shows a failed `?` with `Debug`.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused to read or write a file or folder.
+    #[error("cannot {action} {}: {source}.{}", path.display(), io_hint(source))]
+    Io {
+        /// What was tried, as a verb: "read", "write", "create folder".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason as the system gives it.
+        source: io::Error,
+    },
+    /// A setting is outside its range, or contradicts another.
+    #[error("config: {field} should be {expected}, found {found}. Change it in the Config cell and run again.")]
+    Config {
+        /// The setting, as a path into the config: `features.n_mels`.
+        field: &'static str,
+        /// The accepted range.
+        expected: String,
+        /// The value it had.
+        found: String,
+    },
+    /// A stage was run before the one that feeds it.
+    #[error("{} is not there yet: run the stage \"{stage}\" first.", path.display())]
+    StageMissing {
+        /// The stage to run first, by its heading in the notebook.
+        stage: &'static str,
+        /// The file or folder that stage makes.
+        path: PathBuf,
+    },
+    /// A download failed for good (after retries, where a retry could help).
+    #[error("cannot download {url}: {reason}. {next}")]
+    Download {
+        /// The address.
+        url: String,
+        /// The status, the time-out, the broken connection.
+        reason: String,
+        /// What to do now.
+        next: String,
+    },
+    /// An archive is damaged, or holds something that must not be unpacked.
+    #[error(
+        "archive {archive}, {place}: expected {expected}, found {found}. Nothing was unpacked; get the archive again from a source you trust."
+    )]
+    Archive {
+        /// The archive's path or address.
+        archive: String,
+        /// The entry, or "as a whole".
+        place: String,
+        /// What a sound archive has there.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
+    /// A file is not the audio it should be.
+    #[error("audio file {}{}: expected {expected}, found {found}. Replace or remove this file.", path.display(), at_byte(*offset))]
+    Audio {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file, in bytes, when known.
+        offset: Option<u64>,
+        /// What a readable file has there.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
+    /// A CSV table cannot be read as what it should be.
+    #[error("table {}{}: expected {expected}, found {found}.", path.display(), at_line(*line))]
+    Table {
+        /// The CSV file.
+        path: PathBuf,
+        /// The line, counted from 1 (the header), when known.
+        line: Option<u64>,
+        /// What the row should hold.
+        expected: String,
+        /// What it holds.
+        found: String,
+    },
+    /// A data set as a whole is incomplete or contradicts itself.
+    #[error("data set {}: expected {expected}, found {found}. {next}", root.display())]
+    Dataset {
+        /// The folder of the data set.
+        root: PathBuf,
+        /// What a sound data set has.
+        expected: String,
+        /// What this one has.
+        found: String,
+        /// What to do now.
+        next: String,
+    },
+    /// A processed feature file does not fit the settings it is read with.
+    #[error("features {}: expected {expected}, found {found}. Run the stage \"Preprocess\" again.", path.display())]
+    Features {
+        /// The `.npy` file or the table that lists it.
+        path: PathBuf,
+        /// The shape, type or settings asked for.
+        expected: String,
+        /// Those of the file.
+        found: String,
+    },
+    /// A checkpoint does not fit what it is used for.
+    #[error("checkpoint {}: expected {expected}, found {found}. {next}", path.display())]
+    Checkpoint {
+        /// The `.safetensors` file.
+        path: PathBuf,
+        /// What was needed.
+        expected: String,
+        /// What the file holds.
+        found: String,
+        /// What to do now.
+        next: String,
+    },
+    /// Training cannot go on.
+    #[error("training stopped at epoch {epoch}, step {step}, learning rate {learning_rate:e}: {reason}. {next}")]
+    Training {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The optimiser step, counted from 1 over the whole run.
+        step: usize,
+        /// The learning rate of that step.
+        learning_rate: f64,
+        /// What was seen.
+        reason: String,
+        /// What to do now.
+        next: String,
+    },
+    /// libtorch reported an error.
+    #[cfg(feature = "torch")]
+    #[error("libtorch, {action}: {source}")]
+    Torch {
+        /// What was being done.
+        action: &'static str,
+        /// libtorch's own words.
+        source: tch::TchError,
+    },
+    /// A picture could not be drawn.
+    #[error("cannot draw {picture}: {reason}.")]
+    Plot {
+        /// The picture by name.
+        picture: &'static str,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error {
+    /// Wraps an I/O error with the verb and the path it belongs to, for `map_err`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull => " Free some disk space and run again.",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            " Check the folder's permissions, or name another folder in the Config cell."
+        }
+        io::ErrorKind::NotFound => " Check the path in the Config cell.",
+        _ => "",
+    }
+}
+
+fn at_byte(offset: Option<u64>) -> String {
+    offset.map_or(String::new(), |offset| format!(" at byte {offset}"))
+}
+
+fn at_line(line: Option<u64>) -> String {
+    line.map_or(String::new(), |line| format!(", line {line}"))
+}
