@@ -6,5 +6,6 @@
 
 mod error;
 pub mod files;
+pub mod progress;
 
 pub use error::{Error, Result};

@@ -1,0 +1,111 @@
+//! Progress as whole lines on stdout, throttled: a notebook shows output line by line, so a `\r` bar would stay dark.
+
+use std::time::{Duration, Instant};
+
+/// The least time between two lines, so that a fast stage prints its summary alone.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, printed as megabytes (10⁶ bytes).
+    Bytes,
+    /// Things, printed with this plural: "clips".
+    Items(&'static str),
+}
+
+impl Unit {
+    fn amount(self, n: u64) -> String {
+        match self {
+            Unit::Bytes => format!("{:.1}", n as f64 / 1e6),
+            Unit::Items(_) => n.to_string(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Bytes => "MB",
+            Unit::Items(name) => name,
+        }
+    }
+
+    fn rate(self, per_second: f64) -> String {
+        match self {
+            Unit::Bytes => format!("{:.1} MB/s", per_second / 1e6),
+            Unit::Items(name) => format!("{per_second:.0} {name}/s"),
+        }
+    }
+}
+
+/// Counts a stage's work and tells about it: done of total, rate, remaining time.
+#[derive(Debug)]
+pub struct Progress {
+    label: String,
+    unit: Unit,
+    total: Option<u64>,
+    done: u64,
+    started: Instant,
+    printed: Instant,
+}
+
+impl Progress {
+    /// Starts the clock. `total` is `None` when a stream does not say how long it is.
+    pub fn new(label: impl Into<String>, unit: Unit, total: Option<u64>) -> Self {
+        let now = Instant::now();
+        Progress { label: label.into(), unit, total, done: 0, started: now, printed: now }
+    }
+
+    /// Counts `n` more, and prints a line when the last one is old enough.
+    pub fn add(&mut self, n: u64) {
+        self.done += n;
+        if self.printed.elapsed() >= INTERVAL {
+            self.printed = Instant::now();
+            println!("{}", self.line(self.started.elapsed()));
+        }
+    }
+
+    /// What has been counted so far.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Prints the summary line and returns the time taken.
+    pub fn finish(self) -> Duration {
+        let elapsed = self.started.elapsed();
+        let (amount, name) = (self.unit.amount(self.done), self.unit.name());
+        let rate = self.unit.rate(self.done as f64 / elapsed.as_secs_f64().max(1e-9));
+        println!("{}: {amount} {name} in {:.1} s ({rate})", self.label, elapsed.as_secs_f64());
+        elapsed
+    }
+
+    fn line(&self, elapsed: Duration) -> String {
+        let per_second = self.done as f64 / elapsed.as_secs_f64().max(1e-9);
+        let (done, name, rate) = (self.unit.amount(self.done), self.unit.name(), self.unit.rate(per_second));
+        match self.total {
+            Some(total) => {
+                let left_s = total.saturating_sub(self.done) as f64 / per_second.max(1e-9);
+                format!("{}: {done} of {} {name}, {rate}, {left_s:.0} s left", self.label, self.unit.amount(total))
+            }
+            None => format!("{}: {done} {name}, {rate}", self.label),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_done_total_rate_and_remaining_time() {
+        let mut progress = Progress::new("preprocess", Unit::Items("clips"), Some(400));
+        progress.add(100);
+        assert_eq!(progress.line(Duration::from_secs(2)), "preprocess: 100 of 400 clips, 50 clips/s, 6 s left");
+    }
+
+    #[test]
+    fn a_stream_of_unknown_length_still_tells_its_rate() {
+        let mut progress = Progress::new("download", Unit::Bytes, None);
+        progress.add(30_000_000);
+        assert_eq!(progress.line(Duration::from_secs(3)), "download: 30.0 MB, 10.0 MB/s");
+    }
+}
