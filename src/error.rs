@@ -74,6 +74,14 @@ pub enum Error {
         /// What this one has.
         found: String,
     },
+    /// Samples that cannot be turned into features; the caller, which knows the file, wraps this with its name.
+    #[error("signal: expected {expected}, found {found}.")]
+    Signal {
+        /// What the samples or their rate should be.
+        expected: String,
+        /// What they are.
+        found: String,
+    },
     /// A CSV table cannot be read as what it should be.
     #[error("table {}{}: expected {expected}, found {found}.", path.display(), at_line(*line))]
     Table {

@@ -5,7 +5,11 @@
 #![deny(missing_docs)]
 
 mod error;
+pub mod features;
 pub mod files;
+pub mod mel;
 pub mod progress;
+pub mod resample;
+pub mod spectrogram;
 
 pub use error::{Error, Result};

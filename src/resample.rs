@@ -1,0 +1,85 @@
+//! Sample-rate conversion with rubato's FFT resampler, set up once per pair of rates.
+
+use rubato::audioadapter_buffers::direct::SequentialSlice;
+use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
+
+use crate::{Error, Result};
+
+/// The sample rates that can be converted, in Hz.
+///
+/// The limits bound the memory and the length of the output that a file's header can ask for.
+pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// The filter spans at least this many samples of the lower rate. With the squared Blackman-Harris window its
+/// transition then lies between 0.9 and 1 × the lower Nyquist frequency.
+const MIN_FILTER_LENGTH: usize = 400;
+
+/// A converter from one sample rate to another; one per thread.
+pub struct Resampler {
+    from_hz: u32,
+    to_hz: u32,
+    fft: Option<Fft<f32>>,
+}
+
+impl Resampler {
+    /// Plans the conversion from `from_hz` to `to_hz` samples per second.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when a rate is outside [`SAMPLE_RATES_HZ`].
+    pub fn new(from_hz: u32, to_hz: u32) -> Result<Self> {
+        for rate in [from_hz, to_hz] {
+            if !SAMPLE_RATES_HZ.contains(&rate) {
+                return Err(Error::Signal {
+                    expected: format!("a sample rate from {} to {} Hz", SAMPLE_RATES_HZ.start(), SAMPLE_RATES_HZ.end()),
+                    found: format!("{rate} Hz"),
+                });
+            }
+        }
+        if from_hz == to_hz {
+            return Ok(Self { from_hz, to_hz, fft: None });
+        }
+        let (from, to) = (from_hz as usize, to_hz as usize);
+        let block_in = from / gcd(from, to);
+        let blocks = MIN_FILTER_LENGTH.div_ceil(block_in.min(to / gcd(from, to)));
+        let fft = Fft::new_custom(from, to, blocks * block_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
+            .map_err(|error| Error::Signal { expected: "a pair of sample rates".into(), found: error.to_string() })?;
+        Ok(Self { from_hz, to_hz, fft: Some(fft) })
+    }
+
+    /// Number of samples that `n_samples` become: `ceil(n_samples · to_hz / from_hz)`.
+    pub fn output_len(&self, n_samples: usize) -> usize {
+        (n_samples as u128 * u128::from(self.to_hz)).div_ceil(u128::from(self.from_hz)) as usize
+    }
+
+    /// Converts a whole clip without shifting it in time; silence lies beyond its ends.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when the converter refuses its buffers.
+    pub fn process(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
+        let output_len = self.output_len(samples.len());
+        let Some(fft) = &mut self.fft else { return Ok(samples.to_vec()) };
+        fft.reset();
+        let (chunk_in, chunk_out, delay) = (fft.input_frames_next(), fft.output_frames_next(), fft.output_delay());
+        let n_chunks = (output_len + delay).div_ceil(chunk_out);
+        let mut output = vec![0.0; n_chunks * chunk_out];
+        let output_frames = output.len();
+        let refused = |found: String| Error::Signal { expected: "buffers that fit the converter".into(), found };
+        let input = SequentialSlice::new(samples, 1, samples.len()).map_err(|error| refused(error.to_string()))?;
+        let mut out =
+            SequentialSlice::new_mut(&mut output, 1, output_frames).map_err(|error| refused(error.to_string()))?;
+        let mut indexing = Indexing::new();
+        for i in 0..n_chunks {
+            indexing.input_offset = (i * chunk_in).min(samples.len());
+            indexing.output_offset = i * chunk_out;
+            indexing.partial_len = Some(samples.len() - indexing.input_offset).filter(|&left| left < chunk_in);
+            fft.process_into_buffer(&input, &mut out, Some(&indexing)).map_err(|error| refused(error.to_string()))?;
+        }
+        output.drain(..delay);
+        output.truncate(output_len);
+        Ok(output)
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
