@@ -4,6 +4,8 @@
 //! download → wav → resample → spectrogram → dataset → model → train → evaluate / predict → plot.
 #![deny(missing_docs)]
 
+pub mod audio;
+pub mod catalog;
 mod error;
 pub mod features;
 pub mod files;
