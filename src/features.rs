@@ -198,12 +198,11 @@ impl FeatureExtractor {
         self.resamplers[index].1.process(samples)
     }
 
-    /// Log-mel spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings, in dB: 0 at the clip's
-    /// maximum, `−top_db` at the lowest. A silent clip is 0 everywhere.
+    /// Mel power spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings.
     ///
     /// # Errors
-    /// [`Error::Signal`] when the clip is too short for its padding, or holds values that are not finite.
-    pub fn log_mel_db(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+    /// [`Error::Signal`] when the clip is too short for its padding.
+    pub fn mel_power(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
         let mut mel = Array2::zeros((self.config.n_mels, self.stft.n_frames(samples.len())));
         let Self { stft, filterbank, power, bands, .. } = self;
         stft.for_each_frame(samples, |i, spectrum| {
@@ -215,6 +214,16 @@ impl FeatureExtractor {
                 *value = *band;
             }
         })?;
+        Ok(mel)
+    }
+
+    /// Log-mel spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings, in dB: 0 at the clip's
+    /// maximum, `−top_db` at the lowest. A silent clip is 0 everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when the clip is too short for its padding, or holds values that are not finite.
+    pub fn log_mel_db(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+        let mut mel = self.mel_power(samples)?;
         let (mut highest, mut finite) = (0f32, true);
         for &value in &mel {
             highest = highest.max(value);
