@@ -172,7 +172,7 @@ fn decibels_equal_librosas_for_any_reference_floor_and_range() {
 }
 
 #[test]
-fn resampled_sound_equals_soxrs_below_the_transition() {
+fn resampled_sound_equals_soxrs_where_that_is_flat() {
     let case = cases().resample;
     let theirs = vector(&case.soxr_hq);
     let ours = Resampler::new(case.from_hz, case.to_hz).unwrap().process(&vector(&case.input)).unwrap();

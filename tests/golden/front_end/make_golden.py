@@ -194,9 +194,9 @@ def main() -> None:
             {"ref": ref, "amin": amin, "top_db": top_db, "file": save(f"power_to_db_{i}", decibels)}
         )
 
-    # Sound below 0.9 of the lower Nyquist frequency, where every good resampler must agree.
+    # Sound below 4 kHz, where soxr_hq itself is flat (at 6.9 kHz it is 0.006 dB down, 7e-4 in amplitude).
     t = np.arange(11_025) / 44_100
-    tones = sum(np.sin(2 * np.pi * f * t + f) for f in (110.0, 523.3, 1_234.5, 3_210.0, 6_900.0))
+    tones = sum(np.sin(2 * np.pi * f * t + f) for f in (110.0, 523.3, 1_234.5, 3_210.0, 3_900.0))
     smooth = (0.15 * tones * np.sin(np.pi * t / t[-1]) ** 2).astype(np.float32)
     resampled = librosa.resample(smooth, orig_sr=44_100, target_sr=16_000)
     cases["resample"] = {
