@@ -176,6 +176,14 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { action, path, source }
     }
+
+    /// Names the file a signal came from.
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        match self {
+            Error::Signal { expected, found } => Error::Audio { path: path.into(), offset: None, expected, found },
+            other => other,
+        }
+    }
 }
 
 fn io_hint(source: &io::Error) -> &'static str {
