@@ -4,7 +4,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::mel::{MelFilterbank, MelNorm, MelScale};
-use crate::resample::{Resampler, SAMPLE_RATES_HZ};
+use crate::resample::{Resampler, SAMPLE_RATES_HZ, check_samples};
 use crate::spectrogram::{Padding, Stft, power_to_db};
 use crate::{Error, Result};
 
@@ -178,7 +178,7 @@ impl FeatureExtractor {
     /// Brings mono samples at `sample_rate` (Hz) to the rate of the settings, without a shift in time.
     ///
     /// # Errors
-    /// [`Error::Signal`] when the rate is out of range.
+    /// [`Error::Signal`] when the rate is out of range, or a value not finite.
     pub fn resample(&mut self, samples: &[f32], sample_rate: u32) -> Result<Vec<f32>> {
         if sample_rate == self.config.sample_rate {
             return Ok(samples.to_vec());
@@ -198,12 +198,12 @@ impl FeatureExtractor {
         self.resamplers[index].1.process(samples)
     }
 
-    /// Log-mel spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings, in dB: 0 at the clip's
-    /// maximum, `−top_db` at the lowest. A silent clip is 0 everywhere.
+    /// Mel power spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings.
     ///
     /// # Errors
     /// [`Error::Signal`] when the clip is too short for its padding, or holds values that are not finite.
-    pub fn log_mel_db(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+    pub fn mel_power(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+        check_samples(samples)?;
         let mut mel = Array2::zeros((self.config.n_mels, self.stft.n_frames(samples.len())));
         let Self { stft, filterbank, power, bands, .. } = self;
         stft.for_each_frame(samples, |i, spectrum| {
@@ -215,17 +215,17 @@ impl FeatureExtractor {
                 *value = *band;
             }
         })?;
-        let (mut highest, mut finite) = (0f32, true);
-        for &value in &mel {
-            highest = highest.max(value);
-            finite &= value.is_finite();
-        }
-        if !finite {
-            return Err(Error::Signal {
-                expected: "finite samples, whose power fits 32-bit floats".into(),
-                found: "NaN or infinity in the mel power".into(),
-            });
-        }
+        Ok(mel)
+    }
+
+    /// Log-mel spectrogram, `(n_mels, n_frames)`, of samples at the rate of the settings, in dB: 0 at the clip's
+    /// maximum, `−top_db` at the lowest. A silent clip is 0 everywhere.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when the clip is too short for its padding, or holds values that are not finite.
+    pub fn log_mel_db(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+        let mut mel = self.mel_power(samples)?;
+        let highest = mel.iter().fold(0f32, |highest, &value| highest.max(value));
         if let Some(values) = mel.as_slice_mut() {
             power_to_db(values, highest, self.config.amin, Some(self.config.top_db));
         }

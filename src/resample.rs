@@ -10,9 +10,15 @@ use crate::{Error, Result};
 /// The limits bound the memory and the length of the output that a file's header can ask for.
 pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// The filter spans at least this many samples of the lower rate. With the squared Blackman-Harris window its
-/// transition then lies between 0.9 and 1 × the lower Nyquist frequency.
-const MIN_FILTER_LENGTH: usize = 400;
+/// Samples beyond this are no sound (32-bit integers taken for floats stay below 1e10), and far enough below the
+/// largest 32-bit float that no sum of them, nor its square, overflows in a transform.
+const MAX_ABS_SAMPLE: f32 = 1e12;
+
+/// The filter spans at least this many samples of the lower rate: with the squared Blackman-Harris window, whose
+/// transition is 27.5 / length of the Nyquist frequency wide, the passband reaches 0.97 × the lower Nyquist frequency.
+/// Blocks of this size are also where the FFTs run fastest: overlap-add transforms each block at twice its length,
+/// and a few thousand points stay in the first levels of cache.
+const MIN_FILTER_LENGTH: usize = 1000;
 
 /// A converter from one sample rate to another; one per thread.
 pub struct Resampler {
@@ -39,9 +45,11 @@ impl Resampler {
             return Ok(Self { from_hz, to_hz, fft: None });
         }
         let (from, to) = (from_hz as usize, to_hz as usize);
-        let block_in = from / gcd(from, to);
-        let blocks = MIN_FILTER_LENGTH.div_ceil(block_in.min(to / gcd(from, to)));
-        let fft = Fft::new_custom(from, to, blocks * block_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
+        let (unit_in, unit_out) = (from / gcd(from, to), to / gcd(from, to));
+        // A power of two keeps the transforms fast; an even number puts the middle of the filter on a sample of
+        // both rates, so that removing the delay leaves no shift.
+        let n_units = MIN_FILTER_LENGTH.div_ceil(unit_in.min(unit_out)).next_power_of_two().max(2);
+        let fft = Fft::new_custom(from, to, n_units * unit_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
             .map_err(|error| Error::Signal { expected: "a pair of sample rates".into(), found: error.to_string() })?;
         Ok(Self { from_hz, to_hz, fft: Some(fft) })
     }
@@ -54,8 +62,9 @@ impl Resampler {
     /// Converts a whole clip without shifting it in time; silence lies beyond its ends.
     ///
     /// # Errors
-    /// [`Error::Signal`] when the converter refuses its buffers.
+    /// [`Error::Signal`] when a sample is not a finite number of sensible size.
     pub fn process(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
+        check_samples(samples)?;
         let output_len = self.output_len(samples.len());
         let Some(fft) = &mut self.fft else { return Ok(samples.to_vec()) };
         fft.reset();
@@ -78,6 +87,23 @@ impl Resampler {
         output.truncate(output_len);
         Ok(output)
     }
+}
+
+/// Checks that every sample is a finite number of sensible size.
+///
+/// # Errors
+/// [`Error::Signal`] naming the first sample that is not.
+pub(crate) fn check_samples(samples: &[f32]) -> Result<()> {
+    let sound = |sample: &f32| sample.abs() <= MAX_ABS_SAMPLE;
+    // Without an early exit the compiler checks many samples at once.
+    if samples.iter().fold(true, |all, sample| all & sound(sample)) {
+        return Ok(());
+    }
+    let first = samples.iter().position(|sample| !sound(sample)).unwrap_or(0);
+    Err(Error::Signal {
+        expected: format!("finite samples within ±{MAX_ABS_SAMPLE:e}"),
+        found: format!("{} at sample {first}", samples[first]),
+    })
 }
 
 fn gcd(a: usize, b: usize) -> usize {
