@@ -6,6 +6,10 @@
 
 mod error;
 pub mod files;
+#[cfg(feature = "plots")]
+pub mod html;
+#[cfg(feature = "plots")]
+pub mod plot;
 pub mod progress;
 
 pub use error::{Error, Result};
