@@ -132,16 +132,19 @@ pub struct DataConfig {
 }
 
 impl Default for DataConfig {
+    /// The environment may name the data set (`DATASET`), the folder of all stages (`DATA_DIR`, `data` when unset) and the
+    /// address of the archive (`ESC50_URL`).
     fn default() -> Self {
+        let data_dir = PathBuf::from(std::env::var("DATA_DIR").unwrap_or_else(|_| "data".to_owned()));
         DataConfig {
             source: DataSource::from_env(),
-            raw_dir: "data/raw".into(),
+            raw_dir: data_dir.join("raw"),
             metadata_path: None,
-            processed_dir: "data/processed".into(),
-            test_dir: "data/test".into(),
-            models_dir: "data/models".into(),
+            processed_dir: data_dir.join("processed"),
+            test_dir: data_dir.join("test"),
+            models_dir: data_dir.join("models"),
             esc50_url: std::env::var("ESC50_URL").unwrap_or_else(|_| ESC50_URL.to_owned()),
-            demo_clips_per_fold: 4,
+            demo_clips_per_fold: 8,
         }
     }
 }

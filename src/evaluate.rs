@@ -1,5 +1,7 @@
 //! The held-out fold, scored once with the finished checkpoint.
 
+use std::fmt;
+
 use ndarray::Array2;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -87,6 +89,15 @@ impl Evaluation {
         }
         ranked.sort_by_key(|(rank, target, _)| (*rank, *target));
         ranked.into_iter().take(n).map(|(.., clip)| clip).collect()
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let right = self.clips.iter().filter(|clip| clip.is_right()).count();
+        let (accuracy, chance) = (100.0 * self.accuracy(), 100.0 * self.chance());
+        let (fold, total) = (self.test_fold, self.clips.len());
+        write!(f, "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (chance: {chance:.1} %)")
     }
 }
 

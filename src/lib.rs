@@ -64,10 +64,11 @@ pub use error::{Error, Result};
 /// What the notebook's cells name: `use audio_transformer::prelude::*;`.
 #[cfg(feature = "pipeline")]
 pub mod prelude {
-    pub use crate::acquire::acquire;
+    pub use crate::acquire::{acquire, open_catalog};
     pub use crate::config::{
         ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, TinyAstConfig, TrainConfig,
     };
+    pub use crate::dataset::Dataset;
     pub use crate::device::cuda_report;
     pub use crate::evaluate::evaluate;
     pub use crate::features::FeatureConfig;

@@ -142,7 +142,7 @@ pub fn copy_examples(config: &Config, n: usize) -> Result<Vec<PathBuf>> {
         return Ok(present);
     }
     let dataset = Dataset::open(config)?;
-    let catalog = acquire::open(config)?;
+    let catalog = acquire::open_catalog(config)?;
     let test = dataset.split(&config.train)?.test;
     let mut used = vec![false; dataset.labels.len()];
     for index in test {

@@ -71,7 +71,7 @@ pub fn preprocess(config: &Config) -> Result<PreprocessReport> {
 /// As [`preprocess`].
 pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessReport> {
     config.validate()?;
-    let catalog = acquire::open(config)?;
+    let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
     let settings = FeatureSettings::new(&config.clip, &config.features);
     let old = Cache::open(dir, &settings)?;

@@ -24,7 +24,13 @@ pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
     let headers: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
     let cell = |value: AnyValue| match value {
         AnyValue::Null => Cell::Text("–".into()),
-        AnyValue::Boolean(right) => if right { Cell::Right("right".into()) } else { Cell::Wrong("wrong".into()) },
+        AnyValue::Boolean(right) => {
+            if right {
+                Cell::Right("right".into())
+            } else {
+                Cell::Wrong("wrong".into())
+            }
+        }
         AnyValue::Float32(value) => Cell::number(f64::from(value), decimals),
         AnyValue::Float64(value) => Cell::number(value, decimals),
         AnyValue::String(text) => Cell::Text(text.into()),

@@ -38,7 +38,7 @@ fn every_stage_follows_from_what_the_one_before_left_on_disk() {
     missing(evaluate::evaluate(&config).map(drop), "Preprocess");
     missing(predict::predict_folder(&config).map(drop), "Train");
 
-    let (catalog, _) = acquire::acquire(&config).unwrap();
+    let catalog = acquire::acquire(&config).unwrap();
     assert_eq!(catalog.clips.len(), 50);
     assert_eq!(catalog.labels().len(), 10);
 
@@ -94,7 +94,7 @@ fn the_same_seed_trains_the_same_weights_to_the_bit_and_another_seed_others() {
 fn only_what_changed_is_preprocessed_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    let (catalog, _) = acquire::acquire(&config).unwrap();
+    let catalog = acquire::acquire(&config).unwrap();
     preprocess::preprocess(&config).unwrap();
 
     let clip = catalog.path(&catalog.clips[7]);
@@ -118,7 +118,7 @@ fn only_what_changed_is_preprocessed_again() {
 fn one_unreadable_recording_is_listed_and_does_not_end_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let (catalog, _) = acquire::acquire(&config).unwrap();
+    let catalog = acquire::acquire(&config).unwrap();
     fs::write(catalog.path(&catalog.clips[3]), b"no sound at all").unwrap();
     let report = preprocess::preprocess(&config).unwrap();
     assert_eq!((report.computed, report.failed.len()), (49, 1));
