@@ -7,6 +7,7 @@
 pub mod audio;
 mod error;
 pub mod files;
+pub mod npy;
 pub mod progress;
 
 pub use error::{Error, Result};
