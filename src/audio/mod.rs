@@ -4,14 +4,18 @@
 //! what hound refuses (64-bit float, ADPCM, A-law, …) and FLAC, Ogg Vorbis, MP3, AAC and M4A go to symphonia.
 
 mod compressed;
+mod content;
+mod edit_list;
 mod wav;
+mod write;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-pub use wav::{WavInfo, wav_bytes, wav_info, write_wav};
+pub use wav::{WavInfo, wav_info};
+pub use write::{wav_bytes, write_wav};
 
 use crate::{Error, Result};
 
@@ -85,9 +89,31 @@ fn decode_from(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
     if wav::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
 }
 
-/// How many frames a file at this rate may have.
-fn max_frames(sample_rate: u32) -> usize {
-    MAX_FRAMES.min(sample_rate as usize * MAX_DURATION_S as usize)
+fn check_sample_rate(sample_rate: u32, path: &Path) -> Result<u32> {
+    if SAMPLE_RATES.contains(&sample_rate) {
+        return Ok(sample_rate);
+    }
+    let expected = format!("a sample rate of {} to {} Hz", SAMPLE_RATES.start(), SAMPLE_RATES.end());
+    Err(refuse(path, None, expected, format!("{sample_rate} Hz")))
+}
+
+fn check_length(n_frames: u64, sample_rate: u32, path: &Path) -> Result<()> {
+    let most = (MAX_FRAMES as u64).min(u64::from(sample_rate) * u64::from(MAX_DURATION_S));
+    if n_frames <= most {
+        return Ok(());
+    }
+    Err(refuse(path, None, format!("at most {most} frames at {sample_rate} Hz"), format!("{n_frames} or more")))
+}
+
+/// Refuses samples that are not finite numbers of a sane size; `done` frames came before them, and `offset` tells where a frame is.
+fn check_samples(samples: &[f32], done: usize, offset: impl Fn(usize) -> Option<u64>, path: &Path) -> Result<()> {
+    let sound = |sample: f32| sample.abs() <= MAX_AMPLITUDE;
+    if samples.iter().fold(true, |all, &sample| all & sound(sample)) {
+        return Ok(());
+    }
+    let at = samples.iter().position(|&sample| !sound(sample)).unwrap_or(0);
+    let expected = format!("finite samples of at most {MAX_AMPLITUDE:e}");
+    Err(refuse(path, offset(done + at), expected, format!("{:e} in frame {}", samples[at], done + at)))
 }
 
 fn refuse(path: &Path, offset: Option<u64>, expected: impl Into<String>, found: impl Into<String>) -> Error {
