@@ -4,10 +4,15 @@
 //! download → wav → resample → spectrogram → dataset → model → train → evaluate / predict → plot.
 #![deny(missing_docs)]
 
+#[cfg(feature = "download")]
+pub mod archive;
 pub mod audio;
 pub mod catalog;
+#[cfg(feature = "download")]
+pub mod download;
 mod error;
 pub mod files;
 pub mod progress;
+pub mod verify;
 
 pub use error::{Error, Result};
