@@ -261,6 +261,28 @@ fn a_flipped_bit_is_refused_or_harmless() {
 }
 
 #[test]
+fn no_byte_of_a_tar_can_write_outside_the_folder() {
+    let tar = pack(&small_files());
+    for position in 0..tar.len() {
+        // All of the headers, and a sample of the rest.
+        if tar[position] == 0 && position % 23 != 0 {
+            continue;
+        }
+        let mut changed = tar.clone();
+        changed[position] = b"/.\0x\xFF7"[position % 5];
+        // A header whose checksum is right again, as an attacker would make it.
+        let header = position / 512 * 512;
+        let sum: u32 =
+            (0..512).map(|at| u32::from(if (148..156).contains(&at) { b' ' } else { changed[header + at] })).sum();
+        changed[header + 148..header + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let case = Case::new(&gzip(&changed));
+        let done = case.fetch().is_ok();
+        assert_eq!(listing(case.folder.path()), ["raw", "set.tar.gz"], "byte {position}");
+        assert_eq!(listing(&case.folder.path().join("raw")).len(), usize::from(done), "byte {position}");
+    }
+}
+
+#[test]
 fn anything_after_the_end_is_refused() {
     let tar = pack(&small_files());
     is_refused_as_archive(

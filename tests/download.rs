@@ -338,6 +338,24 @@ fn a_proxy_from_the_environment_is_used() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn only_https_needs_certificates() {
+    if let Some(url) = std::env::var_os(CHILD) {
+        Case::new().fetch(url.to_str().unwrap()).unwrap();
+        is_download_error(&Case::new().fails("https://127.0.0.1:9/set.tar.gz", &["ca-certificates"]));
+        return;
+    }
+    let server = Server::new(vec![whole(&archive(), "")]);
+    let child = this_test("only_https_needs_certificates")
+        .env(CHILD, server.url())
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+    assert_passed(&child);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_full_disk_is_told_and_left_empty() {
     let name = "a_full_disk_is_told_and_left_empty";
     if let Some(disk) = std::env::var_os(CHILD) {

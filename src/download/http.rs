@@ -21,6 +21,7 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 const MAX_WAIT: Duration = Duration::from_secs(60);
 const TRY_LATER: &str =
     "Check the network and run this stage again; or get the archive in another way and set DATASET to its path.";
+const NO_CLIENT: &str = "Install the system's CA certificates (on Debian and Ubuntu: apt-get install ca-certificates).";
 const CHECK_ADDRESS: &str = "Check the address, or set ESC50_URL to another.";
 
 /// An address, and how many requests have gone there.
@@ -39,15 +40,20 @@ impl Server {
         let shown = shown(url);
         let bad = |error: &dyn std::error::Error| failed(&shown, error.to_string(), CHECK_ADDRESS);
         let url = Url::parse(url).map_err(|error| bad(&error))?;
-        let mut client = Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(options.connect_timeout)
-            // For the blocking client: until the response starts, and for each read of its body.
-            .timeout(options.read_timeout);
-        if is_loopback(&url) {
-            client = client.no_proxy();
-        }
-        let client = client.build().map_err(|error| failed(&shown, root_cause(&error), TRY_LATER))?;
+        let client = || {
+            let client = Client::builder()
+                .user_agent(USER_AGENT)
+                .connect_timeout(options.connect_timeout)
+                // For the blocking client: until the response starts, and for each read of its body.
+                .timeout(options.read_timeout);
+            if is_loopback(&url) { client.no_proxy() } else { client }
+        };
+        let built = match client().build() {
+            // Bare systems come without certificates, which plain HTTP does not need.
+            Err(_) if url.scheme() == "http" => client().tls_certs_only([]).build(),
+            built => built,
+        };
+        let client = built.map_err(|error| failed(&shown, root_cause(&error), NO_CLIENT))?;
         Ok(Server { client, url, shown, requests: 0, options: options.clone() })
     }
 
@@ -194,10 +200,12 @@ pub(super) fn reason(error: &io::Error) -> String {
 
 fn describe(error: &reqwest::Error) -> String {
     let cause = root_cause(error);
-    match () {
-        () if error.is_connect() => format!("no connection ({cause})"),
-        () if error.is_timeout() => "the server was silent for too long".into(),
-        () => format!("the connection broke ({cause})"),
+    if error.is_connect() {
+        format!("no connection ({cause})")
+    } else if error.is_timeout() {
+        "the server was silent for too long".into()
+    } else {
+        format!("the connection broke ({cause})")
     }
 }
 

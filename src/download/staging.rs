@@ -88,7 +88,7 @@ impl Drop for Staging {
 fn check_free(destination: &Path) -> Result<()> {
     let found = match fs::symlink_metadata(destination) {
         Err(_) => return Ok(()),
-        Ok(metadata) if !metadata.is_dir() => "a file",
+        Ok(metadata) if !metadata.is_dir() => "a file or a link",
         Ok(_) => match fs::read_dir(destination).map_err(Error::io("read folder", destination))?.next() {
             None => return Ok(()),
             Some(_) => "a folder with something in it",
