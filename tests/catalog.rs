@@ -176,6 +176,38 @@ fn tables_that_are_none_are_refused() {
 }
 
 #[test]
+fn a_mangled_table_is_refused_or_keeps_every_promise() {
+    let sound = "filename,category,fold,target,source\na.wav,bell,1,0,x\nb.wav,rain,2,1,y\nc/d.wav,rain,1,1,z\n";
+    let (mut accepted, mut state) = (0, 1_u32);
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for _ in 0..600 {
+        let mut table = sound.as_bytes().to_vec();
+        for _ in 0..=random(3) {
+            let position = random(table.len());
+            match random(3) {
+                0 => table[position] = b"\"\n,./\\0129\xFF\0"[random(12)],
+                1 => drop(table.remove(position)),
+                _ => table.insert(position, table[random(table.len())]),
+            }
+        }
+        let Ok(catalog) = read_csv(&table) else { continue };
+        accepted += 1;
+        let labels = catalog.labels();
+        assert!(labels.len() >= 2);
+        let mut files = BTreeSet::new();
+        for clip in &catalog.clips {
+            assert_eq!(labels[clip.target], clip.category);
+            assert!(clip.fold >= 1 && files.insert(&clip.filename));
+            assert!(!clip.filename.starts_with('/') && !clip.filename.split('/').any(|part| part == ".."));
+        }
+    }
+    assert!((20..580).contains(&accepted), "{accepted} accepted: too few or too many to tell anything");
+}
+
+#[test]
 fn an_oversized_table_is_refused_unread() {
     let folder = TempDir::new().unwrap();
     let csv = write(folder.path(), "clips.csv", "filename,category\na.wav,dog\nb.wav,cow\n");
