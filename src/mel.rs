@@ -180,11 +180,25 @@ impl MelFilterbank {
         assert_eq!((power.len(), out.len()), (self.n_bins, self.n_mels()), "bins and bands of the mel filterbank");
         for (filter, band) in self.filters.iter().zip(out) {
             let bins = &power[filter.first_bin..filter.first_bin + filter.n_weights];
-            *band = bins.iter().zip(self.weights_of(filter)).map(|(power, weight)| power * weight).sum();
+            *band = dot(bins, self.weights_of(filter));
         }
     }
 
     fn weights_of(&self, filter: &Filter) -> &[f32] {
         &self.weights[filter.first_weight..filter.first_weight + filter.n_weights]
     }
+}
+
+/// Sum of products over two slices of one length, in four sums at once so that no addition waits for the one before it.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a_quads, a_rest) = a.as_chunks::<4>();
+    let (b_quads, b_rest) = b.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (a, b) in a_quads.iter().zip(b_quads) {
+        for i in 0..4 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }

@@ -24,7 +24,13 @@ const MIN_FILTER_LENGTH: usize = 1000;
 pub struct Resampler {
     from_hz: u32,
     to_hz: u32,
-    fft: Option<Fft<f32>>,
+    converter: Option<Converter>,
+}
+
+/// rubato's converter with room for one block of its output.
+struct Converter {
+    fft: Fft<f32>,
+    block: Vec<f32>,
 }
 
 impl Resampler {
@@ -42,7 +48,7 @@ impl Resampler {
             }
         }
         if from_hz == to_hz {
-            return Ok(Self { from_hz, to_hz, fft: None });
+            return Ok(Self { from_hz, to_hz, converter: None });
         }
         let (from, to) = (from_hz as usize, to_hz as usize);
         let (unit_in, unit_out) = (from / gcd(from, to), to / gcd(from, to));
@@ -51,7 +57,8 @@ impl Resampler {
         let n_units = MIN_FILTER_LENGTH.div_ceil(unit_in.min(unit_out)).next_power_of_two().max(2);
         let fft = Fft::new_custom(from, to, n_units * unit_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
             .map_err(|error| Error::Signal { expected: "a pair of sample rates".into(), found: error.to_string() })?;
-        Ok(Self { from_hz, to_hz, fft: Some(fft) })
+        let block = vec![0.0; fft.output_frames_next()];
+        Ok(Self { from_hz, to_hz, converter: Some(Converter { fft, block }) })
     }
 
     /// Number of samples that `n_samples` become: `ceil(n_samples · to_hz / from_hz)`.
@@ -64,28 +71,54 @@ impl Resampler {
     /// # Errors
     /// [`Error::Signal`] when a sample is not a finite number of sensible size.
     pub fn process(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
-        check_samples(samples)?;
-        let output_len = self.output_len(samples.len());
-        let Some(fft) = &mut self.fft else { return Ok(samples.to_vec()) };
-        fft.reset();
-        let (chunk_in, chunk_out, delay) = (fft.input_frames_next(), fft.output_frames_next(), fft.output_delay());
-        let n_chunks = (output_len + delay).div_ceil(chunk_out);
-        let mut output = vec![0.0; n_chunks * chunk_out];
-        let output_frames = output.len();
-        let refused = |found: String| Error::Signal { expected: "buffers that fit the converter".into(), found };
-        let input = SequentialSlice::new(samples, 1, samples.len()).map_err(|error| refused(error.to_string()))?;
-        let mut out =
-            SequentialSlice::new_mut(&mut output, 1, output_frames).map_err(|error| refused(error.to_string()))?;
-        let mut indexing = Indexing::new();
-        for i in 0..n_chunks {
-            indexing.input_offset = (i * chunk_in).min(samples.len());
-            indexing.output_offset = i * chunk_out;
-            indexing.partial_len = Some(samples.len() - indexing.input_offset).filter(|&left| left < chunk_in);
-            fft.process_into_buffer(&input, &mut out, Some(&indexing)).map_err(|error| refused(error.to_string()))?;
-        }
-        output.drain(..delay);
-        output.truncate(output_len);
+        let mut output = Vec::new();
+        self.process_into(samples, &mut output)?;
         Ok(output)
+    }
+
+    /// [`process`](Self::process) into a vector whose memory is used again; what it held is dropped.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn process_into(&mut self, samples: &[f32], output: &mut Vec<f32>) -> Result<()> {
+        let output_len = self.output_len(samples.len());
+        output.clear();
+        output.reserve_exact(output_len);
+        let Some(converter) = &mut self.converter else {
+            check_samples(samples)?;
+            output.extend_from_slice(samples);
+            return Ok(());
+        };
+        converter.fft.reset();
+        // The filter's delay: that much comes out before the clip begins.
+        let mut skip = converter.fft.output_delay();
+        let mut blocks = samples.chunks(converter.fft.input_frames_next());
+        while output.len() < output_len {
+            let block_in = blocks.next().unwrap_or_default();
+            // Checked a block at a time, while it is in the cache; the whole clip again to tell where in it.
+            check_samples(block_in).or_else(|_| check_samples(samples))?;
+            let block_out = converter.convert(block_in)?;
+            let fresh = &block_out[skip.min(block_out.len())..];
+            skip = skip.saturating_sub(block_out.len());
+            output.extend_from_slice(&fresh[..fresh.len().min(output_len - output.len())]);
+        }
+        Ok(())
+    }
+}
+
+impl Converter {
+    /// Converts the next block; one cut short stands before silence.
+    fn convert(&mut self, block_in: &[f32]) -> Result<&[f32]> {
+        let refused = |reason: &dyn std::fmt::Display| Error::Signal {
+            expected: "buffers that fit the converter".into(),
+            found: reason.to_string(),
+        };
+        let n_out = self.block.len();
+        let input = SequentialSlice::new(block_in, 1, block_in.len()).map_err(|error| refused(&error))?;
+        let mut output = SequentialSlice::new_mut(&mut self.block, 1, n_out).map_err(|error| refused(&error))?;
+        let indexing = Indexing::new().partial_len(block_in.len());
+        self.fft.process_into_buffer(&input, &mut output, Some(&indexing)).map_err(|error| refused(&error))?;
+        Ok(&self.block)
     }
 }
 
@@ -94,12 +127,14 @@ impl Resampler {
 /// # Errors
 /// [`Error::Signal`] naming the first sample that is not.
 pub(crate) fn check_samples(samples: &[f32]) -> Result<()> {
-    let sound = |sample: &f32| sample.abs() <= MAX_ABS_SAMPLE;
-    // Without an early exit the compiler checks many samples at once.
-    if samples.iter().fold(true, |all, sample| all & sound(sample)) {
+    // Without their sign the bits of floats order like the floats, with infinity and NaN on top; integers have a maximum
+    // that the compiler takes over many samples at once.
+    let magnitude = |sample: &f32| sample.abs().to_bits() as i32;
+    let limit = magnitude(&MAX_ABS_SAMPLE);
+    if samples.iter().map(magnitude).fold(0, i32::max) <= limit {
         return Ok(());
     }
-    let first = samples.iter().position(|sample| !sound(sample)).unwrap_or(0);
+    let first = samples.iter().position(|sample| magnitude(sample) > limit).unwrap_or(0);
     Err(Error::Signal {
         expected: format!("finite samples within ±{MAX_ABS_SAMPLE:e}"),
         found: format!("{} at sample {first}", samples[first]),
