@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import jupyter
-from steps import ROOT, STAMPS, TARGET, TOOLS, Clock, SetupError, digest, forget, is_done, mark_done, output_of, run
-from steps import write_file
+import start_kernel
+from steps import ROOT, TARGET, TOOLS, Clock, SetupError, digest, forget, is_done, mark_done, output_of, run, write_file
 
 EVCXR = "0.22.0"
 # Not `rust`: evcxr_jupyter rewrites a kernelspec of that name at its start, and the env block would be gone.
@@ -71,8 +71,8 @@ def fetch_evcxr() -> Path:
     manifest = f'[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n\n[dependencies]\nevcxr_jupyter = "={EVCXR}"\n'
     write_file(probe / "Cargo.toml", manifest + "\n[workspace]\n")
     write_file(probe / "src" / "lib.rs", "")
-    run(["cargo", "fetch", "-q"], cwd=probe, hint=jupyter.NETWORK)
-    described = output_of(["cargo", "metadata", "--format-version=1", "--manifest-path", probe / "Cargo.toml"])
+    run(["cargo", "fetch", "-q", "--target", host()], cwd=probe, hint=jupyter.NETWORK)
+    described = output_of(["cargo", "metadata", "-q", "--format-version=1", "--filter-platform", host(), "--manifest-path", probe / "Cargo.toml"])
     packages = json.loads(described or '{"packages": []}')["packages"]
     manifests = [Path(p["manifest_path"]) for p in packages if (p["name"], p["version"]) == ("evcxr_jupyter", EVCXR)]
     if not manifests:
@@ -116,22 +116,20 @@ def build_crate(clock: Clock, libtorch: Path) -> None:
 
     Cargo sees the package evcxr generates for the notebook's `:dep` lines, so that the kernel finds nothing left to do.
     """
-    STAMPS.mkdir(parents=True, exist_ok=True)
     key = digest(ROOT / "Cargo.lock", ROOT / "Cargo.toml")
     if not is_done("fetch", key):
+        # For every platform: the kernel reads the manifests of them all.
         with clock.step("Rust crates: download", download=True):
-            run(["cargo", "fetch", "-q", "--locked", "--target", host()], hint=jupyter.NETWORK)
+            run(["cargo", "fetch", "-q", "--locked"], hint=jupyter.NETWORK)
         mark_done("fetch", key)
-    write_file(CRATE / "Cargo.toml", generated_manifest(dependencies_of(NOTEBOOK)))
-    write_file(CRATE / "src" / "lib.rs", "")
-    shutil.copyfile(ROOT / "Cargo.lock", CRATE / "Cargo.lock")
-    with clock.step("Rust crates: build"):
-        run(["cargo", "build", "-q"] if quiet() else ["cargo", "build"], env=build_environment(libtorch), cwd=CRATE)
-
-
-def quiet() -> bool:
-    """Whether cargo's list of crates would only fill a log."""
-    return not sys.stderr.isatty()
+    with start_kernel.folder_taken(CRATE, 0.0) as taken:
+        if not taken:
+            raise SetupError(start_kernel.IN_USE)
+        write_file(CRATE / "Cargo.toml", generated_manifest(dependencies_of(NOTEBOOK)))
+        write_file(CRATE / "src" / "lib.rs", "")
+        shutil.copyfile(ROOT / "Cargo.lock", CRATE / "Cargo.lock")
+        with clock.step("Rust crates: build"):
+            run(["cargo", "build"], env=build_environment(libtorch), cwd=CRATE)
 
 
 def dependencies_of(notebook: Path) -> dict[str, str]:
