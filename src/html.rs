@@ -61,10 +61,15 @@ pub fn escape(text: &str) -> String {
             '\'' => escaped.push_str("&#39;"),
             '\n' => escaped.push_str("&#10;"),
             '\r' => escaped.push_str("&#13;"),
-            other => escaped.push(other),
+            other => escaped.push(printable(other)),
         }
     }
     escaped
+}
+
+/// The character, or "�" for one that XML does not take (XML 1.0, 2.2): an SVG with such a one does not show at all.
+pub(crate) fn printable(c: char) -> char {
+    if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') { '�' } else { c }
 }
 
 /// A player for mono `samples` in [−1, 1], embedded as a 16-bit WAV: 2 bytes per sample, a third more as text.
@@ -82,7 +87,7 @@ pub fn audio_player(samples: &[f32], sample_rate: u32, caption: &str) -> Result<
     let wav = wav_bytes(samples, sample_rate).map_err(|error| refuse(error.to_string()))?;
     let duration_s = samples.len() as f64 / f64::from(sample_rate);
     Ok(Html(format!(
-        "<figure style=\"margin:4px 0\"><audio controls preload=\"metadata\" title=\"{caption}\" \
+        "<figure style=\"margin:4px 0\"><audio controls=\"\" preload=\"metadata\" title=\"{caption}\" \
          style=\"width:300px;max-width:100%\" src=\"data:audio/wav;base64,{}\"></audio>\
          <figcaption style=\"font-size:12px\">{caption} ({duration_s:.1} s)</figcaption></figure>",
         STANDARD.encode(wav),
