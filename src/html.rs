@@ -198,7 +198,7 @@ pub fn table(headers: &[&str], rows: &[Vec<Cell>], caption: &str) -> Html {
 /// Pieces side by side, wrapping where the page is too narrow.
 pub fn row(items: &[Html]) -> Html {
     Html(format!(
-        "<div style=\"display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start\">{}</div>",
+        "<div style=\"display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start\">{}</div>",
         items.iter().map(|item| format!("<div>{}</div>", item.0)).collect::<String>()
     ))
 }

@@ -151,7 +151,7 @@ pub fn bars(title: &str, labels: &[String], values: &[f64], style: &BarStyle) ->
     let plot = Rect {
         left: label_room + 8,
         top: TITLE_HEIGHT + MARGIN / 2 + reference.map_or(0, |_| 14),
-        width: 330,
+        width: 240,
         height: pitch * values.len() as i32,
     };
     let highest = values.iter().copied().chain(reference).fold(0.0, f64::max);

@@ -14,7 +14,7 @@ use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
 const NAME: &str = "curves";
-const WIDTH: i32 = 560;
+const WIDTH: i32 = 404;
 const LEFT: i32 = 62;
 const RIGHT: i32 = 20;
 const LEGEND_LINE: i32 = 18;
@@ -64,7 +64,7 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
     let plot_width = WIDTH - LEFT - RIGHT;
     let legend = if curves.len() > 1 { legend_layout(curves, plot_width) } else { Vec::new() };
     let legend_height = legend.last().map_or(0, |&(_, line, _)| (line + 1) * LEGEND_LINE + 4);
-    let plot = Rect { left: LEFT, top: TITLE_HEIGHT + MARGIN / 2 + legend_height, width: plot_width, height: 210 };
+    let plot = Rect { left: LEFT, top: TITLE_HEIGHT + MARGIN / 2 + legend_height, width: plot_width, height: 190 };
     let marked = points().count() <= MAX_MARKERS;
     let (x_low, x_high) = extent(points().map(|(x, _)| x));
     let (y_low, y_high) = extent(points().map(|(_, y)| y));
@@ -107,7 +107,7 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
 fn legend_layout(curves: &[Curve], width: i32) -> Vec<(i32, i32, String)> {
     let (mut left, mut line) = (0, 0);
     let mut place = |curve: &Curve| {
-        let text = fit(&curve.label, width / 2, LABEL_SIZE);
+        let text = fit(&curve.label, width - 40, LABEL_SIZE);
         let needed = 24 + text_width(&text, LABEL_SIZE) + 14;
         if left > 0 && left + needed > width {
             (left, line) = (0, line + 1);
