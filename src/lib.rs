@@ -4,10 +4,12 @@
 //! download → wav → resample → spectrogram → dataset → model → train → evaluate / predict → plot.
 #![deny(missing_docs)]
 
+pub mod audio;
 mod error;
 pub mod files;
 #[cfg(feature = "plots")]
 pub mod html;
+pub mod npy;
 #[cfg(feature = "plots")]
 pub mod plot;
 pub mod progress;

@@ -335,11 +335,18 @@ fn a_player_carries_the_samples_as_a_16_bit_wav() {
     let mut reader = hound::WavReader::new(wav.as_slice()).unwrap();
     let spec = reader.spec();
     assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 16_000, 16));
-    let decoded: Vec<f32> = reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_767.0).collect();
+    let decoded: Vec<f32> = reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect();
     for (sample, decoded) in samples.iter().zip(&decoded) {
         assert!((sample.clamp(-1.0, 1.0) - decoded).abs() < 1e-4, "{sample} became {decoded}");
     }
     assert!(player.as_str().contains("<audio controls"));
+}
+
+#[test]
+fn a_player_of_a_long_recording_has_its_beginning_and_says_so() {
+    let player = html::audio_player(&vec![0.1; 16_000 * 600], 16_000, "ten minutes").unwrap();
+    assert!(player.as_str().len() < 1_100_000);
+    assert!(player.as_str().contains("ten minutes (the first 24 of 600.0 s)"));
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! Everything but plain WAV, through symphonia: FLAC, Ogg, MP3, AAC, M4A, and the WAVs that hound refuses.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::audio::AudioDecoderOptions;
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySource};
+use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
+use symphonia::default::get_codecs;
+
+use super::content::{Container, codec_name, is_mpeg_sync, skip_id3, sniff};
+use super::{Source, Waveform, check_length, check_sample_rate, check_samples, edit_list, refuse};
+use crate::{Error, Result};
+
+const CODECS: &str = "samples as PCM, ADPCM, A-law, mu-law, FLAC, Vorbis, MP3 or AAC-LC";
+
+/// Decodes a WAV that hound refuses: `source` is its header, set right, and its samples in format `tag`.
+pub(super) fn decode_wav(source: impl Read + Send + Sync, tag: u16, path: &Path) -> Result<Waveform> {
+    guarded(path, || {
+        let stream = MediaSourceStream::new(Box::new(ReadOnlySource::new(source)), Default::default());
+        let reader = WavReader::try_new(stream, FormatOptions::default())
+            .map_err(|error| refuse(path, None, CODECS, format!("WAV format {tag:#06x} ({error})")))?;
+        decode_stream(Box::new(reader), None, path)
+    })
+}
+
+/// Decodes any other file, by its content.
+pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) -> Result<Waveform> {
+    let start = skip_id3(&mut source, len, path)?;
+    let container = sniff(&mut source, start, path)?;
+    let edit = match container {
+        Container::Mp4 => edit_list::read(&mut source, len).map_err(Error::io("read", path))?,
+        _ => None,
+    };
+    source.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
+    let media = Media { source: source.into_inner(), start, len, seekable: container.is_seekable() };
+    guarded(path, || {
+        let stream = MediaSourceStream::new(Box::new(media), Default::default());
+        let reader = open(stream, container).map_err(|error| broken(&error, len, 0, path))?;
+        let mut waveform = decode_stream(reader, Some((container, len)), path)?;
+        if let Some(edit) = edit {
+            edit.apply(&mut waveform.samples, waveform.sample_rate);
+        }
+        Ok(waveform)
+    })
+}
+
+impl Container {
+    /// Without a way to seek, the readers of bare streams do not guess a length from the bit rate, which would cut off the end.
+    fn is_seekable(self) -> bool {
+        !matches!(self, Container::Mpeg | Container::Adts)
+    }
+
+    /// Whether the count of frames it gives is one to hold it to.
+    fn counts_frames(self) -> bool {
+        matches!(self, Container::Flac | Container::Ogg | Container::Mpeg)
+    }
+}
+
+fn open(mut stream: MediaSourceStream, container: Container) -> Result<Box<dyn FormatReader + '_>, SymphoniaError> {
+    let options = FormatOptions::default();
+    Ok(match container {
+        Container::Flac => Box::new(FlacReader::try_new(stream, options)?),
+        Container::Ogg => Box::new(OggReader::try_new(stream, options)?),
+        Container::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
+        Container::Adts => Box::new(AdtsReader::try_new(stream, options)?),
+        Container::Mp4 => {
+            // This reader takes the stream to stand behind the first atom's length.
+            stream.ignore_bytes(4)?;
+            Box::new(IsoMp4Reader::try_new(stream, options)?)
+        }
+    })
+}
+
+/// A file as symphonia sees it: from `start` on.
+struct Media<R> {
+    source: R,
+    start: u64,
+    len: u64,
+    seekable: bool,
+}
+
+impl<R: Source> Read for Media<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.source.read(bytes)
+    }
+}
+
+impl<R: Source> Seek for Media<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => SeekFrom::Start(self.start.saturating_add(at)),
+            other => other,
+        };
+        Ok(self.source.seek(to)?.saturating_sub(self.start))
+    }
+}
+
+impl<R: Source> MediaSource for Media<R> {
+    fn is_seekable(&self) -> bool {
+        self.seekable
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.len.saturating_sub(self.start))
+    }
+}
+
+/// Turns a panic of a decoder over a hostile file into the error it should have been.
+fn guarded(path: &Path, decode: impl FnOnce() -> Result<Waveform>) -> Result<Waveform> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(refuse(path, None, "a stream that decodes", "one that the decoder gave up on")))
+}
+
+fn decode_stream(
+    mut reader: Box<dyn FormatReader + '_>,
+    container: Option<(Container, u64)>,
+    path: &Path,
+) -> Result<Waveform> {
+    let len = container.map_or(0, |(_, len)| len);
+    let no_track = || refuse(path, None, "an audio track", "none");
+    let track = reader.default_track(TrackType::Audio).ok_or_else(no_track)?;
+    let (track_id, n_promised) = (track.id, track.num_frames);
+    let params = track.codec_params.as_ref().and_then(|params| params.audio()).ok_or_else(no_track)?;
+    let options = AudioDecoderOptions::default().verify(true);
+    let mut decoder = get_codecs().make_audio_decoder(params, &options).map_err(|error| {
+        let reason =
+            if get_codecs().get_audio_decoder(params.codec).is_some() { format!(" ({error})") } else { String::new() };
+        refuse(path, None, CODECS, format!("{}{reason}", codec_name(params.codec)))
+    })?;
+    let mut decoded = Decoded::default();
+    let mut n_bytes = 0;
+    while let Some(packet) = reader.next_packet().map_err(|error| broken(&error, len, decoded.samples.len(), path))? {
+        if packet.track_id == track_id {
+            n_bytes += packet.data.len() as u64;
+            let buffer = decoder.decode(&packet).map_err(|error| broken(&error, len, decoded.samples.len(), path))?;
+            decoded.append(&buffer, path)?;
+        }
+    }
+    let n_frames = decoded.samples.len() as u64;
+    if let (Some((container, len)), Some(n_promised)) = (container, n_promised)
+        && container.counts_frames()
+        && n_frames < n_promised
+    {
+        return Err(refuse(path, Some(len), format!("{n_promised} frames"), format!("{n_frames}")));
+    }
+    if decoder.finalize().verify_ok == Some(false) {
+        return Err(refuse(path, None, "samples with the checksum in the file", "samples with another"));
+    }
+    if n_promised.is_none() && matches!(container, Some((Container::Mpeg, _))) && ends_in_a_cut_frame(reader, n_bytes) {
+        return Err(refuse(path, Some(len), "a whole last frame", format!("a part of one behind {n_frames} frames")));
+    }
+    if decoded.samples.is_empty() {
+        return Err(refuse(path, None, "at least one frame of samples", "none"));
+    }
+    Ok(Waveform { samples: decoded.samples, sample_rate: decoded.sample_rate })
+}
+
+/// Whether another MPEG frame starts behind `n_bytes` of whole ones.
+fn ends_in_a_cut_frame(reader: Box<dyn FormatReader + '_>, n_bytes: u64) -> bool {
+    let mut stream = reader.into_inner();
+    let mut sync = [0; 2];
+    stream.seek(SeekFrom::Start(n_bytes)).is_ok()
+        && stream.read_exact(&mut sync).is_ok()
+        && sync[0] == 0xFF
+        && is_mpeg_sync(sync[1])
+}
+
+/// What has been decoded so far, as mono.
+#[derive(Default)]
+struct Decoded {
+    samples: Vec<f32>,
+    sample_rate: u32,
+    interleaved: Vec<f32>,
+}
+
+impl Decoded {
+    fn append(&mut self, buffer: &GenericAudioBufferRef<'_>, path: &Path) -> Result<()> {
+        if buffer.frames() == 0 {
+            return Ok(());
+        }
+        let (rate, done) = (buffer.spec().rate(), self.samples.len());
+        if done > 0 && rate != self.sample_rate {
+            let found = format!("{rate} Hz after {done} frames");
+            return Err(refuse(path, None, format!("{} Hz throughout", self.sample_rate), found));
+        }
+        self.sample_rate = check_sample_rate(rate, path)?;
+        check_length((done + buffer.frames()) as u64, rate, path)?;
+        buffer.copy_to_vec_interleaved(&mut self.interleaved);
+        let channels = buffer.spec().channels().count().max(1);
+        let frames = self.interleaved.chunks_exact(channels);
+        self.samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        check_samples(&self.samples[done..], done, |_| None, path)
+    }
+}
+
+/// What symphonia's error means for a file of `len` bytes after `n_frames` frames.
+fn broken(error: &SymphoniaError, len: u64, n_frames: usize, path: &Path) -> Error {
+    match error {
+        SymphoniaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            refuse(path, Some(len), "a whole stream", format!("its end after {n_frames} frames"))
+        }
+        SymphoniaError::ResetRequired => {
+            refuse(path, None, "one stream of one kind", format!("another behind {n_frames} frames"))
+        }
+        error => refuse(path, None, "a sound stream", format!("after {n_frames} frames: {error}")),
+    }
+}
