@@ -4,11 +4,11 @@
 //! yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set here.
 
 use std::fmt::{self, Write};
-use std::io::Cursor;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::audio::{self, Waveform};
 use crate::{Error, Result};
 
 /// A piece of HTML, which a notebook shows when it is the last expression of a cell.
@@ -61,13 +61,23 @@ pub fn escape(text: &str) -> String {
             '\'' => escaped.push_str("&#39;"),
             '\n' => escaped.push_str("&#10;"),
             '\r' => escaped.push_str("&#13;"),
-            other => escaped.push(other),
+            other => escaped.push(printable(other)),
         }
     }
     escaped
 }
 
+/// The character, or "�" for one that XML does not take (XML 1.0, 2.2): an SVG with such a one does not show at all.
+pub(crate) fn printable(c: char) -> char {
+    if c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}') { '�' } else { c }
+}
+
+/// A player embeds at most this much of a recording: 1 MB of the notebook at 16 kHz.
+const MAX_PLAYED_S: f64 = 24.0;
+
 /// A player for mono `samples` in [−1, 1], embedded as a 16-bit WAV: 2 bytes per sample, a third more as text.
+///
+/// Of a recording longer than 24 s the player has the beginning, and says so.
 ///
 /// # Errors
 /// [`Error::Plot`] when there are no samples, one is not finite, or the rate is zero.
@@ -79,27 +89,21 @@ pub fn audio_player(samples: &[f32], sample_rate: u32, caption: &str) -> Result<
     if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
         return Err(refuse(format!("sample {at} of {} is {}", samples.len(), samples[at])));
     }
-    let wav = wav_bytes(samples, sample_rate).map_err(|error| refuse(error.to_string()))?;
     let duration_s = samples.len() as f64 / f64::from(sample_rate);
+    let played = samples.len().min((MAX_PLAYED_S * f64::from(sample_rate)) as usize);
+    let length = if played < samples.len() {
+        format!("the first {MAX_PLAYED_S} of {duration_s:.1} s")
+    } else {
+        format!("{duration_s:.1} s")
+    };
+    let caption = if caption.is_empty() { length } else { format!("{} ({length})", escape(caption)) };
+    let wav = audio::wav_bytes(&Waveform { samples: samples[..played].to_vec(), sample_rate })?;
     Ok(Html(format!(
-        "<figure style=\"margin:4px 0\"><audio controls preload=\"metadata\" title=\"{caption}\" \
+        "<figure style=\"margin:4px 0\"><audio controls=\"\" preload=\"metadata\" title=\"{caption}\" \
          style=\"width:300px;max-width:100%\" src=\"data:audio/wav;base64,{}\"></audio>\
-         <figcaption style=\"font-size:12px\">{caption} ({duration_s:.1} s)</figcaption></figure>",
+         <figcaption style=\"font-size:12px\">{caption}</figcaption></figure>",
         STANDARD.encode(wav),
-        caption = escape(caption),
     )))
-}
-
-fn wav_bytes(samples: &[f32], sample_rate: u32) -> hound::Result<Vec<u8>> {
-    let spec =
-        hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
-    let mut bytes = Cursor::new(Vec::with_capacity(44 + 2 * samples.len()));
-    let mut writer = hound::WavWriter::new(&mut bytes, spec)?;
-    for sample in samples {
-        writer.write_sample((sample * f32::from(i16::MAX)).round() as i16)?;
-    }
-    writer.finalize()?;
-    Ok(bytes.into_inner())
 }
 
 /// One cell of a [`table`].
@@ -193,7 +197,7 @@ pub fn table(headers: &[&str], rows: &[Vec<Cell>], caption: &str) -> Html {
 /// Pieces side by side, wrapping where the page is too narrow.
 pub fn row(items: &[Html]) -> Html {
     Html(format!(
-        "<div style=\"display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start\">{}</div>",
+        "<div style=\"display:flex;flex-wrap:wrap;gap:8px;align-items:flex-start\">{}</div>",
         items.iter().map(|item| format!("<div>{}</div>", item.0)).collect::<String>()
     ))
 }

@@ -11,6 +11,7 @@ use plotters::style::{Color, TRANSPARENT};
 
 use super::canvas::{Area, DrawError, LABEL_SIZE, Lettering, Rect, SCALE, TICK_SIZE};
 use super::colors;
+use crate::html::printable;
 
 pub(super) type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<Axis, Axis>>;
 
@@ -38,7 +39,9 @@ impl Axis {
 
     /// An axis that ends on ticks at or beyond `low` and `high`.
     pub fn rounded(title: &str, low: f64, high: f64, ticks: usize) -> Self {
-        let high = if high > low { high } else { low + low.abs().max(1.0) * 0.1 };
+        // A single value stands in the middle.
+        let air = if high > low { 0.0 } else { low.abs().max(1e-3) * 0.1 };
+        let (low, high) = (low - air, high + air);
         let step = round_step((high - low) / ticks.max(1) as f64);
         Axis::linear(title, (low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step, ticks)
     }
@@ -79,9 +82,25 @@ fn round_step(step: f64) -> f64 {
 }
 
 fn ticks_every(step: f64, from: f64, to: f64) -> Vec<(f64, String)> {
-    let decimals = (-step.log10().floor()).max(0.0) as usize;
+    let decimals = (-(step * 1.001).log10().floor()).max(0.0) as usize;
     let (first, last) = ((from / step - 1e-6).ceil() as i64, (to / step + 1e-6).floor() as i64);
-    (first..=last).map(|i| i as f64 * step).map(|at| (at, number(at, decimals))).collect()
+    let text = |at: f64| if (1e-3..1e6).contains(&step) { number(at, decimals) } else { power_of_ten(at, step) };
+    (first..=last).map(|i| i as f64 * step).map(|at| (at, text(at))).collect()
+}
+
+/// A multiple of `step` as "4e−4": learning rates would be a row of zeros otherwise.
+fn power_of_ten(value: f64, step: f64) -> String {
+    if value.abs() < step / 2.0 {
+        return "0".into();
+    }
+    let digits = (value.abs() / step).log10().max(0.0) as usize + 1;
+    let text = format!("{value:.digits$e}").replace('-', "−");
+    match text.split_once('e') {
+        Some((mantissa, exponent)) if mantissa.contains('.') => {
+            format!("{}e{exponent}", mantissa.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
 }
 
 /// A number with a real minus sign, and none on zero.
@@ -104,16 +123,10 @@ pub(super) enum Grid {
 
 /// Draws axes around `plot` with their ticks and titles, and returns the coordinate system inside.
 ///
-/// Ticks and titles take what lies left of and below `plot`.
-pub(super) fn frame<'a>(
-    area: &Area<'a>,
-    plot: Rect,
-    x: Axis,
-    y: Axis,
-    grid: Grid,
-    below: i32,
-) -> Result<Chart<'a>, DrawError> {
-    let (x_title, y_title) = (x.title.clone(), y.title.clone());
+/// Ticks and titles take what lies left of `plot` and [`below`] it.
+pub(super) fn frame<'a>(area: &Area<'a>, plot: Rect, x: Axis, y: Axis, grid: Grid) -> Result<Chart<'a>, DrawError> {
+    let [x_title, y_title] = [&x.title, &y.title].map(|title| title.chars().map(printable).collect::<String>());
+    let below = below(&x_title) - BOTTOM_EDGE;
     let (width, height) = area.dim_in_pixel();
     let mut chart = ChartBuilder::on(area)
         .margin_top(plot.top * SCALE)
@@ -150,6 +163,13 @@ pub(super) fn frame<'a>(
 
 /// Where the title of the upright axis begins.
 const LEFT_EDGE: i32 = 8;
+/// Where the title of the lying axis ends.
+const BOTTOM_EDGE: i32 = 8;
+
+/// The height a picture has under its plot, for ticks and, where there is one, the axis title.
+pub(super) fn below(x_title: &str) -> i32 {
+    if x_title.is_empty() { 22 + BOTTOM_EDGE } else { 36 + BOTTOM_EDGE }
+}
 
 #[cfg(test)]
 mod tests {
@@ -162,6 +182,12 @@ mod tests {
     #[test]
     fn five_seconds_have_a_tick_a_second() {
         assert_eq!(texts(&Axis::linear("time", 0.0, 5.0, 6)), ["0", "1", "2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn small_learning_rates_are_told_by_their_power_of_ten() {
+        assert_eq!(texts(&Axis::linear("", 0.0, 1e-3, 5)), ["0", "2e−4", "4e−4", "6e−4", "8e−4", "1e−3"]);
+        assert_eq!(texts(&Axis::linear("", 0.0, 1.5e-5, 3)), ["0", "5e−6", "1e−5", "1.5e−5"]);
     }
 
     #[test]

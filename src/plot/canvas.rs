@@ -13,7 +13,7 @@ use plotters::style::{Color, FontStyle, FontTransform, RGBColor};
 
 use super::{Picture, colors, png, refuse};
 use crate::Result;
-use crate::html::escape;
+use crate::html::{escape, printable};
 
 /// Shapes are placed on a grid of half CSS pixels, because plotters' coordinates are whole numbers.
 pub(super) const SCALE: i32 = 2;
@@ -156,7 +156,8 @@ impl Lettering {
 
 /// Writes `text` with its anchor at a point in CSS pixels.
 pub(super) fn write_text(area: &Area, text: &str, at: (i32, i32), lettering: Lettering) -> Drawn {
-    area.draw_text(text, &lettering.style(), (at.0 * SCALE, at.1 * SCALE))
+    let text: String = text.chars().map(printable).collect();
+    area.draw_text(&text, &lettering.style(), (at.0 * SCALE, at.1 * SCALE))
 }
 
 /// Writes the title over the plot whose left edge is `left`, cut to the `room` there is.

@@ -5,7 +5,7 @@ use plotters::element::{PathElement, Rectangle};
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Axis, Grid, frame};
+use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{
     Area, Drawn, HeatMap, LABEL_SIZE, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, fit, text_width,
     write_text, write_title,
@@ -16,14 +16,17 @@ use crate::Result;
 /// Labels take this much of a picture's width at most; longer ones are cut.
 const MAX_LABEL_WIDTH: i32 = 150;
 
+/// A number in a cell takes about 200 bytes; these many leave room for the labels of a hundred classes.
+const MAX_WRITTEN: usize = 700;
+
 fn label_width<'a>(labels: impl Iterator<Item = &'a String>, size: i32) -> i32 {
     labels.map(|label| text_width(label, size)).max().unwrap_or(0).min(MAX_LABEL_WIDTH)
 }
 
 /// A confusion matrix: one row per actual class, one column per predicted class, coloured by the share of the row.
 ///
-/// `counts` is `(num_classes, num_classes)`, `labels` name both axes. Every cell that holds a clip says how many; with up
-/// to 16 classes also which share of its row that is.
+/// `counts` is `(num_classes, num_classes)`, `labels` name both axes. A cell that holds clips says how many (the 700 fullest
+/// cells, where there are more); with up to 16 classes also which share of its row that is.
 ///
 /// # Errors
 /// [`crate::Error::Plot`] when `counts` is empty, not square, or has another size than `labels`.
@@ -50,15 +53,17 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
     let correct: u64 = counts.diag().iter().map(|&count| u64::from(count)).sum();
     let total: u64 = row_totals.iter().sum();
     let title = format!("{correct} of {total} right ({:.1} %)", 100.0 * correct as f64 / total.max(1) as f64);
+    // A small matrix leaves room for its title all the same.
+    let width = (plot.right() + 16).max(320);
     let sheet = Sheet {
         name,
         alt: format!("Confusion matrix of {n} classes: {title}.{}", worst_confusion(counts, labels)),
-        width: (plot.right() + 16).max(320),
+        width,
         height: plot.bottom() + label_room + 30,
         heat_maps: vec![HeatMap { place: plot, columns, cells: cells.clone(), palette: palette.clone() }],
     };
     sheet.paint(|area| {
-        write_title(area, &title, plot.left, sheet_room(plot))?;
+        write_title(area, &title, plot.left, width - plot.left - 4)?;
         draw_cell_borders(area, plot, n)?;
         let middle = |i: usize| i as i32 * cell + cell / 2;
         for (i, label) in labels.iter().enumerate() {
@@ -70,7 +75,8 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
         let axis = Lettering::new(LABEL_SIZE, HPos::Center, VPos::Center).color(colors::MUTED);
         write_text(area, "actual", (14, plot.top + side / 2), axis.upright())?;
         write_text(area, "predicted", (plot.left + side / 2, plot.bottom() + label_room + 14), axis)?;
-        for ((row, column), &count) in counts.indexed_iter().filter(|&(_, &count)| count > 0) {
+        let least = least_written(counts);
+        for ((row, column), &count) in counts.indexed_iter().filter(|&(_, &count)| count >= least) {
             let background = palette[cells[row * columns + column] as usize];
             let at = (plot.left + middle(column), plot.top + middle(row));
             let lettering = |size| Lettering::new(size, HPos::Center, VPos::Center).color(colors::contrast(background));
@@ -85,11 +91,6 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
     })
 }
 
-/// The title may run past a small matrix to the edge of the picture.
-fn sheet_room(plot: Rect) -> i32 {
-    (plot.right() + 16).max(320) - plot.left - 4
-}
-
 fn draw_cell_borders(area: &Area, plot: Rect, n: i32) -> Drawn {
     let thin = colors::GRID.stroke_width(1);
     for i in 0..=n {
@@ -98,6 +99,13 @@ fn draw_cell_borders(area: &Area, plot: Rect, n: i32) -> Drawn {
         area.draw(&PathElement::new([(plot.left * SCALE, y), (plot.right() * SCALE, y)], thin))?;
     }
     Ok(())
+}
+
+/// The least count that is written into its cell, so that no more than [`MAX_WRITTEN`] are.
+fn least_written(counts: ArrayView2<u32>) -> u32 {
+    let mut descending: Vec<u32> = counts.iter().copied().filter(|&count| count > 0).collect();
+    descending.sort_unstable_by_key(|&count| std::cmp::Reverse(count));
+    descending.get(MAX_WRITTEN).map_or(1, |&first_too_many| first_too_many.saturating_add(1))
 }
 
 /// The most frequent mistake, as a sentence.
@@ -143,7 +151,7 @@ pub fn bars(title: &str, labels: &[String], values: &[f64], style: &BarStyle) ->
     let plot = Rect {
         left: label_room + 8,
         top: TITLE_HEIGHT + MARGIN / 2 + reference.map_or(0, |_| 14),
-        width: 330,
+        width: 240,
         height: pitch * values.len() as i32,
     };
     let highest = values.iter().copied().chain(reference).fold(0.0, f64::max);
@@ -154,17 +162,16 @@ pub fn bars(title: &str, labels: &[String], values: &[f64], style: &BarStyle) ->
         x.ticks.iter_mut().for_each(|(at, text)| *text = format!("{:.0} %", *at * 100.0));
     }
     let y = Axis { title: String::new(), from: values.len() as f64, to: 0.0, ticks: Vec::new() };
-    let below = if x.title.is_empty() { 24 } else { 42 };
     let sheet = Sheet {
         name,
         alt: describe_bars(title, labels, values, style),
         width: plot.right() + 56,
-        height: plot.bottom() + below,
+        height: plot.bottom() + below(&x.title),
         heat_maps: Vec::new(),
     };
     sheet.paint(|area| {
         write_title(area, title, plot.left, plot.width + 50)?;
-        let mut chart = frame(area, plot, x.clone(), y, Grid::Vertical, below)?;
+        let mut chart = frame(area, plot, x.clone(), y, Grid::Vertical)?;
         for (i, (label, &value)) in labels.iter().zip(values).enumerate() {
             let color = if style.highlight == Some(i) { colors::VERMILLION } else { colors::BLUE };
             let inset = 0.14;
@@ -173,9 +180,16 @@ pub fn bars(title: &str, labels: &[String], values: &[f64], style: &BarStyle) ->
             let y = plot.top + pitch * i as i32 + pitch / 2;
             let lettering = Lettering::new(TICK_SIZE, HPos::Right, VPos::Center);
             write_text(area, &fit(label, MAX_LABEL_WIDTH, TICK_SIZE), (plot.left - 8, y), lettering)?;
-            let end = x.place(value, plot.left, plot.right()) + 5;
+            let text = amount(value, style.percent);
+            let mut end = x.place(value, plot.left, plot.right()) + 5;
+            // A value that would stand across the reference line goes behind it.
+            if let Some(line) = reference.map(|at| x.place(at, plot.left, plot.right()))
+                && (end - 5..end + text_width(&text, TICK_SIZE)).contains(&line)
+            {
+                end = line + 5;
+            }
             let lettering = Lettering::new(TICK_SIZE, HPos::Left, VPos::Center).color(colors::MUTED);
-            write_text(area, &amount(value, style.percent), (end, y), lettering)?;
+            write_text(area, &text, (end, y), lettering)?;
         }
         if let Some((at, text)) = &style.reference {
             let at = x.place(*at, plot.left, plot.right());

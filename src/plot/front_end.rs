@@ -6,7 +6,7 @@ use plotters::series::LineSeries;
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Axis, Grid, frame};
+use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, write_text, write_title};
 use super::sound::{color_bar, write_limits};
 use super::{Picture, colors, ensure_finite, refuse};
@@ -35,21 +35,20 @@ pub fn filterbank(dense: ArrayView2<f32>, freqs_hz: &[f32]) -> Result<Picture> {
     let peak = dense.iter().fold(0f32, |peak, &weight| peak.max(weight));
 
     let plot = Rect { left: 62, top: TITLE_HEIGHT + MARGIN / 2, width: 636, height: 150 };
-    let mut x = Axis::linear("frequency (Hz)", first, last, 8);
-    x.title = "frequency (Hz)".into();
-    let y = Axis::rounded("weight", 0.0, f64::from(peak), 4);
+    let x = Axis::linear("frequency (Hz)", first, last, 8);
+    let y = Axis::rounded("weight", 0.0, f64::from(peak), 5);
     let sheet = Sheet {
         name,
         alt: format!(
             "{n_mels} triangular mel filters from {first:.0} to {last:.0} Hz, narrow and close at low, wide at high frequencies."
         ),
         width: 720,
-        height: plot.bottom() + 42,
+        height: plot.bottom() + below(&x.title),
         heat_maps: Vec::new(),
     };
     sheet.paint(|area| {
         write_title(area, &format!("{n_mels} mel filters over {n_bins} frequency bins"), plot.left, plot.width)?;
-        let mut chart = frame(area, plot, x, y, Grid::Horizontal, 42)?;
+        let mut chart = frame(area, plot, x, y, Grid::Horizontal)?;
         for (i, filter) in dense.rows().into_iter().enumerate() {
             let Some(start) = filter.iter().position(|&weight| weight > 0.0) else { continue };
             let end = filter.iter().rposition(|&weight| weight > 0.0).unwrap_or(start);
@@ -94,7 +93,7 @@ pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
             "A spectrogram of {rows}×{columns} cut into {tokens} patches of {patch_size}×{patch_size}, {across} along time and {down} along frequency."
         ),
         width: plot.right() + 16,
-        height: plot.bottom() + 42,
+        height: plot.bottom() + below("frame"),
         heat_maps: vec![HeatMap { place: plot, columns, cells, palette: palette.clone() }, color_bar(bar)],
     };
     let boundaries = |title: &str, cells: usize| Axis {
@@ -114,7 +113,7 @@ pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
             plot.width,
         )?;
         write_limits(area, bar, low, high, "normalised level")?;
-        frame(area, plot, boundaries("frame", columns), boundaries("mel band", rows), Grid::None, 42)?;
+        frame(area, plot, boundaries("frame", columns), boundaries("mel band", rows), Grid::None)?;
         let edge = colors::PAPER.stroke_width(1);
         for i in 0..=across as i32 {
             let x = plot.left * SCALE + i * plot.width * SCALE / across as i32;
@@ -128,9 +127,13 @@ pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
         if width >= 24 && height >= 20 {
             for token in 0..tokens {
                 let (row, column) = (token / across, token % across);
-                let corner = cell((row + 1) * patch_size - 1, column * patch_size);
-                let lettering =
-                    Lettering::new(9, HPos::Left, VPos::Center).color(colors::contrast(palette[corner as usize]));
+                // The paper under a number is the mean of the few cells it covers, in the upper left of its patch.
+                let (top, left) = ((row + 1) * patch_size - 1, column * patch_size);
+                let covered = (0..2.min(patch_size)).flat_map(|r| (0..3.min(patch_size)).map(move |c| (r, c)));
+                let (sum, n) =
+                    covered.fold((0, 0), |(sum, n), (r, c)| (sum + usize::from(cell(top - r, left + c)), n + 1));
+                let paper = palette[sum / n];
+                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::contrast(paper));
                 let at = (plot.left + column as i32 * width + 3, plot.bottom() - (row as i32 + 1) * height + 8);
                 write_text(area, &(token + 1).to_string(), at, lettering)?;
             }

@@ -5,7 +5,7 @@ use plotters::series::LineSeries;
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::axes::{Axis, Grid, frame, number};
+use super::axes::{Axis, Grid, below, frame, number};
 use super::canvas::{
     Area, Drawn, HeatMap, LABEL_SIZE, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, fit, write_text,
     write_title,
@@ -17,8 +17,6 @@ use crate::Result;
 const WIDTH: i32 = 720;
 const LEFT: i32 = 62;
 const RIGHT: i32 = 16;
-/// Room under a plot for ticks and an axis title.
-const BELOW: i32 = 38;
 
 /// Heat maps hold one byte per cell; longer spectrograms are pooled to this many cells.
 const MAX_CELLS: usize = 100_000;
@@ -40,21 +38,21 @@ pub fn waveform(samples: &[f32], sample_rate: u32, title: &str) -> Result<Pictur
     ensure_finite(name, "sample", samples.iter().map(|&sample| f64::from(sample)))?;
     let duration_s = samples.len() as f64 / f64::from(sample_rate);
     let peak = samples.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
-    let span = if peak > 0.0 { f64::from(peak) } else { 1.0 };
+    let span = if peak > 0.0 { f64::from(peak) * 1.05 } else { 1.0 };
 
     let plot = Rect { left: LEFT, top: TITLE_HEIGHT + MARGIN / 2, width: WIDTH - LEFT - RIGHT, height: 104 };
     let x = Axis::linear("time (s)", 0.0, duration_s, 6);
-    let y = Axis::rounded("amplitude", -span, span, 4);
+    let y = Axis::linear("amplitude", -span, span, 4);
     let sheet = Sheet {
         name,
         alt: format!("Waveform of {title}: {duration_s:.2} s at {sample_rate} Hz, peak {peak:.3}."),
         width: WIDTH,
-        height: plot.bottom() + BELOW,
+        height: plot.bottom() + below(&x.title),
         heat_maps: Vec::new(),
     };
     sheet.paint(|area| {
         write_title(area, title, plot.left, plot.width)?;
-        let mut chart = frame(area, plot, x, y, Grid::Horizontal, BELOW)?;
+        let mut chart = frame(area, plot, x, y, Grid::Horizontal)?;
         // Half a pixel wider than a column, or there would be gaps between columns.
         let stroke = colors::BLUE.stroke_width(3 * SCALE as u32 / 2);
         chart.draw_series(LineSeries::new(envelope(samples, sample_rate, plot.width as usize), stroke))?;
@@ -115,12 +113,17 @@ pub fn mel_spectrogram(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> 
     let x = Axis::linear("time (s)", 0.0, axes.duration_s, 6);
     let y = spectrogram.mel_axis("frequency (Hz)", plot.height);
     let heat_maps = vec![spectrogram.heat_map(plot), color_bar(bar)];
-    let sheet =
-        Sheet { name: NAME, alt: spectrogram.alt(title), width: WIDTH, height: plot.bottom() + BELOW, heat_maps };
+    let sheet = Sheet {
+        name: NAME,
+        alt: spectrogram.alt(title),
+        width: WIDTH,
+        height: plot.bottom() + below(&x.title),
+        heat_maps,
+    };
     sheet.paint(|area| {
         write_title(area, title, plot.left, bar.left - plot.left - 50)?;
         write_limits(area, bar, spectrogram.low, spectrogram.high, &axes.unit)?;
-        frame(area, plot, x, y, Grid::None, BELOW).map(drop)
+        frame(area, plot, x, y, Grid::None).map(drop)
     })
 }
 
@@ -138,13 +141,13 @@ pub fn mel_tile(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> Result<
         name: NAME,
         alt: spectrogram.alt(title),
         width: plot.right() + 10,
-        height: plot.bottom() + 24,
+        height: plot.bottom() + below(&x.title),
         heat_maps,
     };
     sheet.paint(|area| {
         let lettering = Lettering::new(LABEL_SIZE, HPos::Left, VPos::Center).bold();
         write_text(area, &fit(title, plot.width * 10 / 11, LABEL_SIZE), (plot.left, 12), lettering)?;
-        frame(area, plot, x, y, Grid::None, 24).map(drop)
+        frame(area, plot, x, y, Grid::None).map(drop)
     })
 }
 
@@ -261,6 +264,6 @@ pub(super) fn write_limits(area: &Area, bar: Rect, low: f64, high: f64, unit: &s
     let middle = bar.top + bar.height / 2;
     let decimals = if high - low >= 20.0 { 0 } else { 1 };
     write_text(area, &number(low, decimals), (bar.left - 6, middle), lettering(HPos::Right))?;
-    let high = format!("{} {}", number(high, decimals), fit(unit, 60, TICK_SIZE));
+    let high = format!("{} {}", number(high, decimals), fit(unit, 110, TICK_SIZE));
     write_text(area, high.trim_end(), (bar.right() + 6, middle), lettering(HPos::Left))
 }

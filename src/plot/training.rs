@@ -2,10 +2,10 @@
 
 use plotters::element::{Circle, EmptyElement, PathElement};
 use plotters::series::LineSeries;
-use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::{Color, RGBAColor};
 
-use super::axes::{Axis, Grid, frame};
+use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{
     Area, Drawn, LABEL_SIZE, Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, fit, text_width, write_text,
     write_title,
@@ -14,16 +14,15 @@ use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
 const NAME: &str = "curves";
-const WIDTH: i32 = 560;
+const WIDTH: i32 = 404;
 const LEFT: i32 = 62;
 const RIGHT: i32 = 20;
-const BELOW: i32 = 42;
 const LEGEND_LINE: i32 = 18;
 
 /// A curve of more points is thinned to its extremes; 12,000 points keep a picture well under its limit.
 const MAX_POINTS: usize = 12_000;
-/// Points are marked one by one while they are this few.
-const MAX_MARKERS: usize = 40;
+/// Points are marked one by one while all curves together have this few.
+const MAX_MARKERS: usize = 60;
 
 /// One line of [`curves`].
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +64,8 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
     let plot_width = WIDTH - LEFT - RIGHT;
     let legend = if curves.len() > 1 { legend_layout(curves, plot_width) } else { Vec::new() };
     let legend_height = legend.last().map_or(0, |&(_, line, _)| (line + 1) * LEGEND_LINE + 4);
-    let plot = Rect { left: LEFT, top: TITLE_HEIGHT + MARGIN / 2 + legend_height, width: plot_width, height: 210 };
+    let plot = Rect { left: LEFT, top: TITLE_HEIGHT + MARGIN / 2 + legend_height, width: plot_width, height: 190 };
+    let marked = points().count() <= MAX_MARKERS;
     let (x_low, x_high) = extent(points().map(|(x, _)| x));
     let (y_low, y_high) = extent(points().map(|(_, y)| y));
     let x = if points().all(|(x, _)| x.fract() == 0.0) {
@@ -80,18 +80,18 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
         name: NAME,
         alt: describe(title, x_label, curves),
         width: WIDTH,
-        height: plot.bottom() + BELOW,
+        height: plot.bottom() + below(x_label),
         heat_maps: Vec::new(),
     };
     sheet.paint(|area| {
         write_title(area, title, plot.left, plot.width)?;
         write_legend(area, curves, &legend, plot.left)?;
-        let mut chart = frame(area, plot, x, y, Grid::Horizontal, BELOW)?;
+        let mut chart = frame(area, plot, x, y, Grid::Horizontal)?;
         for (i, curve) in curves.iter().enumerate() {
-            let color = colors::SERIES[i % colors::SERIES.len()];
+            let color = series_color(i);
             let budget = (MAX_POINTS / curves.len()).max(4);
             chart.draw_series(LineSeries::new(thin(&curve.points, budget), color.stroke_width(2 * SCALE as u32)))?;
-            if curve.points.len() <= MAX_MARKERS {
+            if marked || curve.points.len() == 1 {
                 chart.draw_series(curve.points.iter().map(|&point| {
                     EmptyElement::at(point)
                         + Circle::new((0, 0), 4 * SCALE, colors::PAPER.filled())
@@ -107,7 +107,7 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
 fn legend_layout(curves: &[Curve], width: i32) -> Vec<(i32, i32, String)> {
     let (mut left, mut line) = (0, 0);
     let mut place = |curve: &Curve| {
-        let text = fit(&curve.label, width / 2, LABEL_SIZE);
+        let text = fit(&curve.label, width - 40, LABEL_SIZE);
         let needed = 24 + text_width(&text, LABEL_SIZE) + 14;
         if left > 0 && left + needed > width {
             (left, line) = (0, line + 1);
@@ -121,13 +121,18 @@ fn legend_layout(curves: &[Curve], width: i32) -> Vec<(i32, i32, String)> {
 
 fn write_legend(area: &Area, curves: &[Curve], legend: &[(i32, i32, String)], plot_left: i32) -> Drawn {
     for (i, (_, (left, line, text))) in curves.iter().zip(legend).enumerate() {
-        let color = colors::SERIES[i % colors::SERIES.len()];
+        let color = series_color(i);
         let (x, y) = (plot_left + left, MARGIN / 2 + TITLE_HEIGHT + line * LEGEND_LINE + LEGEND_LINE / 2);
         let stroke = color.stroke_width(3 * SCALE as u32);
         area.draw(&PathElement::new([(x * SCALE, y * SCALE), ((x + 18) * SCALE, y * SCALE)], stroke))?;
         write_text(area, text, (x + 24, y), Lettering::new(LABEL_SIZE, HPos::Left, VPos::Center))?;
     }
     Ok(())
+}
+
+/// The palette once, then once more in half strength.
+fn series_color(i: usize) -> RGBAColor {
+    colors::SERIES[i % colors::SERIES.len()].mix(if i < colors::SERIES.len() { 1.0 } else { 0.5 })
 }
 
 fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
