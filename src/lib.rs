@@ -19,6 +19,8 @@
 #![deny(missing_docs)]
 
 pub mod acquire;
+#[cfg(feature = "download")]
+pub mod archive;
 pub mod audio;
 pub mod catalog;
 #[cfg(feature = "torch")]
@@ -28,6 +30,8 @@ pub mod dataset;
 pub mod demo;
 #[cfg(feature = "torch")]
 pub mod device;
+#[cfg(feature = "download")]
+pub mod download;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
