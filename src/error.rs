@@ -74,6 +74,14 @@ pub enum Error {
         /// What this one has.
         found: String,
     },
+    /// Samples that cannot be turned into features; the caller, which knows the file, wraps this with its name.
+    #[error("signal: expected {expected}, found {found}.")]
+    Signal {
+        /// What the samples or their rate should be.
+        expected: String,
+        /// What they are.
+        found: String,
+    },
     /// A CSV table cannot be read as what it should be.
     #[error("table {}{}: expected {expected}, found {found}.", path.display(), at_line(*line))]
     Table {
@@ -167,6 +175,14 @@ impl Error {
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { action, path, source }
+    }
+
+    /// Names the file a signal came from.
+    pub(crate) fn in_file(self, path: &Path) -> Error {
+        match self {
+            Error::Signal { expected, found } => Error::Audio { path: path.into(), offset: None, expected, found },
+            other => other,
+        }
     }
 }
 

@@ -1,13 +1,83 @@
-//! Environmental-sound classification with a lightweight Audio Spectrogram Transformer.
+//! Environmental-sound classification with a lightweight Audio Spectrogram Transformer: the crate behind the notebook.
 //!
-//! Data flows one way, and a module uses only what stands before it:
-//! download → wav → resample → spectrogram → dataset → model → train → evaluate / predict → plot.
+//! Data flows one way, and a module uses only what stands before it.
+//!
+//! | stage | module | reads → leaves |
+//! |---|---|---|
+//! | settings | [`config`] | every number a person would turn |
+//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`] | a URL → `data/raw/` |
+//! | front end | [`audio`] → [`resample`] → [`spectrogram`], [`mel`] → [`features`] | a file → a log-mel spectrogram |
+//! | preprocess | [`preprocess`], [`metadata`], [`npy`] | `data/raw/` → `data/processed/` |
+//! | folds | [`dataset`] | `data/processed/` → train, validation, test |
+//! | model | `model`, `input`, `checkpoint` | 64 × 64 → logits |
+//! | train | `train`, [`history`] | train, validation → `data/models/` |
+//! | evaluate, predict | `evaluate`, `predict` | a checkpoint → numbers |
+//! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
+//!
+//! Modules without a link need a cargo feature: `download`, `plots`, `tables` or `torch`, all on by default. Without them the
+//! audio front end builds alone.
 #![deny(missing_docs)]
 
+pub mod acquire;
+#[cfg(feature = "download")]
+pub mod archive;
 pub mod audio;
+pub mod catalog;
+#[cfg(feature = "torch")]
+pub mod checkpoint;
+pub mod config;
+pub mod dataset;
+pub mod demo;
+#[cfg(feature = "torch")]
+pub mod device;
+#[cfg(feature = "download")]
+pub mod download;
 mod error;
+#[cfg(feature = "torch")]
+pub mod evaluate;
+pub mod features;
 pub mod files;
+pub mod history;
+#[cfg(feature = "plots")]
+pub mod html;
+#[cfg(feature = "torch")]
+pub mod input;
+pub mod mel;
+pub mod metadata;
+#[cfg(feature = "torch")]
+pub mod model;
 pub mod npy;
+#[cfg(feature = "plots")]
+pub mod plot;
+#[cfg(feature = "torch")]
+pub mod predict;
+pub mod preprocess;
 pub mod progress;
+pub mod resample;
+#[cfg(feature = "pipeline")]
+pub mod show;
+pub mod spectrogram;
+#[cfg(all(feature = "tables", feature = "torch"))]
+pub mod tables;
+#[cfg(feature = "torch")]
+pub mod train;
+pub mod verify;
 
 pub use error::{Error, Result};
+
+/// What the notebook's cells name: `use audio_transformer::prelude::*;`.
+#[cfg(feature = "pipeline")]
+pub mod prelude {
+    pub use crate::acquire::{acquire, open_catalog};
+    pub use crate::config::{
+        ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, TinyAstConfig, TrainConfig,
+    };
+    pub use crate::dataset::Dataset;
+    pub use crate::device::cuda_report;
+    pub use crate::evaluate::evaluate;
+    pub use crate::features::FeatureConfig;
+    pub use crate::predict::{copy_examples, predict_folder};
+    pub use crate::preprocess::preprocess;
+    pub use crate::train::train;
+    pub use crate::{Error, Result, demo, show, tables};
+}

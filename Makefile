@@ -1,0 +1,46 @@
+# Two commands: `make run` sets everything up inside this folder and runs the notebook; `make test` runs every check.
+PYTHON ?= python3
+DATASET ?= demo
+export DATASET
+
+PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
+	echo "$(PYTHON) is missing. Debian/Ubuntu: sudo apt install python3 python3-venv     macOS: brew install python"; exit 1; }; \
+	$(PYTHON) setup/prepare.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab notebook run-esc10 bench setup fmt clean
+
+help: ## Show this list
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@echo
+	@echo "  DATASET=demo|esc10|esc50|<folder, archive path or URL>  which data run and lab use (default: demo, needs no download)"
+	@echo "  CUDA=1                  libtorch with CUDA (Linux, several GB)"
+	@echo "  LIBTORCH=<folder>       an existing libtorch 2.13.0 instead of one under .tools"
+	@echo "  PYTHON=<program>        another Python (3.10 or newer)"
+
+run: ## Set up what is missing, run the whole notebook, write an executed copy and an HTML page
+	$(PREPARE) run
+
+test: ## Every check: format, lints, Rust tests, the runner's tests, the notebook on the demo data
+	$(PREPARE) test
+
+lab: ## Open the notebook in JupyterLab, kernel ready
+	$(PREPARE) lab
+
+notebook: ## Like run, and store the outputs in the notebook itself
+	$(PREPARE) notebook
+
+run-esc10: ## Run the notebook on the ESC-10 recordings in ESC10_DIR, served as an archive on this machine
+	$(PREPARE) run-esc10
+
+bench: setup ## Measure speed
+	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
+
+setup: ## Set up without running anything
+	$(PREPARE) setup
+
+fmt: ## Format the Rust sources
+	cargo fmt
+
+clean: ## Remove what was built and set up; data/ stays
+	rm -rf target .tools

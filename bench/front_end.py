@@ -1,0 +1,79 @@
+"""Sound file → log-mel `.npy`, beside librosa and torchaudio; where our time goes, and what the limit is."""
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+
+from harness import BENCH, WORK, Row, Worker, alternate, build_example, peer_python
+
+STEPS = ["decode", "resample", "stft", "mel", "decibels", "normalise", "write"]
+
+
+def clips(n_clips: int) -> list[str]:
+    """Paths of the clips, made when there are too few."""
+    folder = WORK / ("clips_esc10" if os.environ.get("ESC10_DIR") else "clips_synthesised")
+    if len(list(folder.glob("*.wav"))) < n_clips:
+        print(f"making {n_clips} clips in {folder} ...", flush=True)
+        subprocess.run([peer_python(), BENCH / "clips.py", folder, str(n_clips)], check=True)
+    return [str(path) for path in sorted(folder.glob("*.wav"))[:n_clips]]
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Empties a folder: replacing files costs some file systems much more than making them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def measure(arguments: argparse.Namespace) -> list[Row]:
+    """The four rows of the front end on one thread."""
+    peers = {name: Worker([peer_python(), BENCH / "peers.py", name]) for name in ("librosa", "torchaudio", "soxr")}
+    ours = Worker(build_example("bench_front_end"))
+    sounds = clips(arguments.clips)
+    folders = {name: WORK / "features" / name for name in ("ours", "librosa", "torchaudio")}
+
+    def row(name: str, peer: str, job: str, target: float, writes: bool = False) -> Row:
+        def seconds(worker: Worker, folder: str) -> float:
+            out = {"out": str(folders[folder])} if writes else {}
+            if writes:
+                clear(folders[folder])
+            return worker.ask(job=job, clips=sounds, **out)["seconds"]
+
+        print(f"{name} ...", flush=True)
+        ours_s, peer_s, ratio = alternate(
+            lambda: seconds(ours, "ours"), lambda: seconds(peers[peer], peer), arguments.rounds
+        )
+        return Row(name, 1e3 * ours_s, 1e3 * peer_s, "ms/clip", ratio, target)
+
+    rows = [
+        row("features_vs_librosa", "librosa", "features", 3.0, writes=True),
+        row("features_vs_torchaudio", "torchaudio", "features", 3.5, writes=True),
+        row("mel_vs_torchaudio", "torchaudio", "mel", 3.0),
+        row("resample_vs_soxr", "soxr", "resample", 1.0),
+    ]
+    show_steps(ours, sounds, folders["ours"], arguments.rounds)
+    for worker in (ours, *peers.values()):
+        worker.close()
+    return rows
+
+
+def show_steps(ours: Worker, sounds: list[str], out: pathlib.Path, rounds: int) -> None:
+    """Prints where our time goes, and the bound that the machine sets to each step."""
+    answers = []
+    for _ in range(rounds):
+        clear(out)
+        answers.append(ours.ask(job="steps", clips=sounds, out=str(out)))
+    timed = answers[0]["seconds"]
+    seconds = {step: statistics.median(answer["seconds"][step] for answer in answers) for step in timed}
+    seconds["mel"] = seconds["stft_mel"] - seconds["stft"]
+    seconds = {step: seconds[step] for step in STEPS}
+    limit = answers[-1]["limit"]
+    total = sum(seconds.values())
+    print(f"\n| {'step':12} | {'ms/clip':>8} | {'share':>6} | work per clip")
+    print(f"|{'-' * 14}|{'-' * 10}|{'-' * 8}|{'-' * 40}")
+    for step in STEPS:
+        print(f"| {step:12} | {1e3 * seconds[step]:8.3f} | {100 * seconds[step] / total:5.1f}% | {limit[step]}")
+    print(f"| {'total':12} | {1e3 * total:8.3f} |        |")

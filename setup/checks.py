@@ -1,0 +1,43 @@
+"""What `make test` runs, in the order in which a mistake shows soonest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import jupyter
+import kernel
+from steps import ROOT, TARGET, Clock, SetupError, run
+
+EXPECTED = ROOT / "setup" / "expected_artifacts.txt"
+
+
+def run_all(clock: Clock, libtorch: Path) -> None:
+    """Format, lints, Rust tests, the front end alone, the runner's tests, the notebook on embedded data."""
+    build = kernel.build_environment(libtorch)
+    with clock.step("cargo fmt --check"):
+        run(["cargo", "fmt", "--check"])
+    with clock.step("cargo clippy"):
+        run(["cargo", "clippy", "--all-targets", "--locked", "--", "-D", "warnings"], env=build)
+    with clock.step("cargo test"):
+        run(["cargo", "test", "--locked"], env=build)
+    with clock.step("cargo test, front end alone"):
+        run(["cargo", "test", "--locked", "--no-default-features"], env=build)
+    with clock.step("tests of the notebook runner"):
+        run([jupyter.PYTHON, "-m", "unittest", "discover", "-s", "tests/notebook"], env=jupyter.environment())
+    # A folder of its own, made afresh: what the notebook must leave there can only come from this run.
+    data_dir = TARGET / "test-data"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    with clock.step("the notebook on embedded data"):
+        execute_notebook(TARGET / "test-notebook", data_dir, {"DATASET": "demo"})
+
+
+def execute_notebook(output: Path, data_dir: Path, env: dict[str, str] | None = None) -> None:
+    """Runs the notebook with its stages' folders under `data_dir`."""
+    if not kernel.NOTEBOOK.is_file():
+        raise SetupError(f"{kernel.NOTEBOOK} is missing; `git checkout {kernel.NOTEBOOK.name}` brings it back.")
+    variables = {**jupyter.environment(), "DATA_DIR": str(data_dir), **(env or {})}
+    variables.setdefault("DATASET", os.environ.get("DATASET") or "demo")
+    runner = [jupyter.PYTHON, ROOT / "setup" / "run_notebook.py", kernel.NOTEBOOK, "--kernel", kernel.KERNEL]
+    run([*runner, "--output", output, "--expect", EXPECTED, "--data-dir", data_dir], env=variables)

@@ -1,0 +1,65 @@
+"""Runs the notebook on real recordings: packs them as an archive, serves it on loopback, and downloads it from there."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import checks
+import jupyter
+from steps import ROOT, TARGET, Clock, SetupError, digest, is_done, mark_done, run
+
+REQUIREMENTS = ROOT / "setup" / "requirements-esc10.txt"
+ARCHIVE = TARGET / "esc10" / "esc10.tar.gz"
+
+
+def folder() -> Path:
+    """Where the recordings and their make_archive.py lie."""
+    return Path(os.environ.get("ESC10_DIR") or ROOT.parent / "shared" / "esc10")
+
+
+def run_from_loopback(clock: Clock) -> None:
+    """Download → verify → … → inference on the ESC-10 recordings, in a data folder made afresh."""
+    script = folder() / "make_archive.py"
+    if not script.is_file():
+        raise SetupError(f"{script} is not there. Set ESC10_DIR to the folder that holds make_archive.py.")
+    pack(clock, script)
+    data_dir = TARGET / "esc10" / "data"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    handler = functools.partial(QuietHandler, directory=str(ARCHIVE.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{ARCHIVE.name}"
+        try:
+            with clock.step(f"the notebook on real recordings ({url})"):
+                checks.execute_notebook(
+                    TARGET / "esc10" / "notebook", data_dir, {"DATASET": "esc10", "ESC50_URL": url}
+                )
+        finally:
+            server.shutdown()
+
+
+def pack(clock: Clock, script: Path) -> None:
+    """Makes the archive, unless it stands."""
+    key = digest(script, script.with_name("clips.csv"))
+    if is_done("esc10-archive", key) and ARCHIVE.exists():
+        return
+    with clock.step("ESC-10: download soundfile", download=True):
+        run(jupyter.pip("install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS), hint=jupyter.NETWORK)
+    ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
+    beside = ARCHIVE.with_name("packing.tar.gz")
+    with clock.step("ESC-10: pack"):
+        run([jupyter.PYTHON, script, beside])
+    beside.replace(ARCHIVE)
+    mark_done("esc10-archive", key)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """A file server without a line per request."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""

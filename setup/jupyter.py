@@ -1,0 +1,56 @@
+"""JupyterLab in a virtual environment under .tools, and the variables that keep Jupyter inside the project folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from steps import ROOT, TOOLS, Clock, digest, forget, is_done, mark_done, run
+
+VENV = TOOLS / "venv"
+PYTHON = VENV / "bin" / "python"
+DOWNLOADS = TOOLS / "downloads"
+REQUIREMENTS = ROOT / "setup" / "requirements.txt"
+
+
+def pip(*arguments: str | Path) -> list[str | Path]:
+    """A pip command of the virtual environment."""
+    return [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Where Jupyter and IPython look and write: nothing under the home folder."""
+    home = TOOLS / "jupyter"
+    return {
+        "JUPYTER_PATH": str(home / "share"),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "lab" / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "lab" / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+
+
+def install(clock: Clock) -> None:
+    """Makes the virtual environment from setup/requirements.txt, unless it stands."""
+    key = digest(REQUIREMENTS, sys.version, platform.machine())
+    if is_done("venv", key) and PYTHON.exists():
+        return
+    forget("venv")
+    with clock.step("JupyterLab: virtual environment"):
+        run([sys.executable, "-m", "venv", "--clear", VENV])
+    wheels = DOWNLOADS / "jupyter"
+    with clock.step("JupyterLab: download", download=True):
+        run(pip("download", "-q", "--no-deps", "--prefer-binary", "-r", REQUIREMENTS, "-d", wheels), hint=NETWORK)
+    with clock.step("JupyterLab: install"):
+        run(pip("install", "-q", "--no-deps", "--no-index", "--find-links", wheels, "-r", REQUIREMENTS))
+    shutil.rmtree(wheels)
+    mark_done("venv", key)
+
+
+NETWORK = "Without a network nothing can be downloaded; run the same command again when there is one."

@@ -1,0 +1,83 @@
+"""Starts the Rust kernel for Jupyter: `start_kernel.py EVCXR_JUPYTER CONNECTION_FILE`.
+
+Jupyter does not do by itself: the path on which libtorch is found at run time; one kernel per build folder (two would
+overwrite each other's code); an end together with the program that started it, and for the kernel's own child, which runs
+the cells, an end together with the kernel (it would go on to the end of its cell, minutes of training maybe).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# After a restart the old kernel may still be leaving.
+WAIT_S = 10.0
+WATCH_S = 0.5
+PR_SET_PDEATHSIG = 1
+IN_USE = (
+    "target/evcxr is in use by another Rust kernel of this project, and it takes one at a time: shut that kernel down "
+    "(in JupyterLab: Kernel > Shut Down Kernel, or end `make lab`), then try again."
+)
+
+
+def main(binary: str, connection_file: str) -> None:
+    """Replaces this process by the kernel."""
+    if libtorch := os.environ.get("LIBTORCH"):
+        name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+        os.environ[name] = os.pathsep.join(filter(None, [f"{libtorch}/lib", os.environ.get(name)]))
+    if Path("evcxr.toml").exists():
+        lock = take_folder(Path("target", "evcxr"), WAIT_S)
+        if lock is None:
+            sys.exit(IN_USE)
+        os.set_inheritable(lock, True)
+    kernel = os.getpid()
+    if os.getpgrp() == kernel and os.fork() == 0:
+        watch(kernel)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.execv(binary, [binary, "--control_file", connection_file])
+
+
+def watch(kernel: int) -> None:
+    """Waits in a process of its own until the kernel is gone, then ends what is left of its process group."""
+    while os.getppid() == kernel:
+        time.sleep(WATCH_S)
+    os.killpg(kernel, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def folder_taken(folder: Path, wait_s: float) -> Iterator[bool]:
+    """Holds the lock of a build folder; False when another process has it and keeps it."""
+    lock = take_folder(folder, wait_s)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def take_folder(folder: Path, wait_s: float) -> int | None:
+    """Locks a build folder until the file returned is closed, by this process and all it becomes or starts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / ".kernel-lock", os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(lock)
+                return None
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

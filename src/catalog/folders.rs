@@ -1,0 +1,81 @@
+//! Class folders: the label of a file is the folder it lies in.
+
+use std::fs;
+use std::path::Path;
+
+use super::{AUDIO_EXTENSIONS, Clip, folds, number_by_name, source_of};
+use crate::{Error, Result};
+
+/// How deep a folder is searched: far deeper than people file sounds, and a bound on what a hostile tree can cost.
+const MAX_DEPTH: usize = 16;
+
+pub(super) fn read(root: &Path) -> Result<Vec<Clip>> {
+    let mut clips: Vec<Clip> = audio_files(root)?
+        .into_iter()
+        .filter_map(|filename| {
+            let category = filename.split_once('/')?.0.to_string();
+            let source = source_of(&filename);
+            Some(Clip { filename, fold: 0, category, target: 0, esc10: false, source })
+        })
+        .collect();
+    number_by_name(&mut clips);
+    let num_classes = clips.iter().map(|clip| clip.target + 1).max().unwrap_or(0);
+    if num_classes < 2 {
+        return Err(Error::Dataset {
+            root: root.to_path_buf(),
+            expected:
+                "meta/esc50.csv, a CSV with the columns filename and category, or one folder of audio files per class"
+                    .into(),
+            found: match clips.first() {
+                Some(clip) => format!("audio of one class alone, {}", clip.category),
+                None => "neither".into(),
+            },
+            next: "Put the audio files of each of two or more classes into a folder named after the class.".into(),
+        });
+    }
+    folds::assign(&mut clips, root)?;
+    Ok(clips)
+}
+
+/// The audio files under `root` at any depth, told by their extension, as sorted `/`-separated paths relative to it.
+///
+/// Hidden files and folders are passed over, and links to folders are not followed.
+///
+/// # Errors
+/// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when a file name is not UTF-8.
+pub fn audio_files(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    walk(root, "", 0, &mut found)?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
+        let entry = entry.map_err(Error::io("read folder", folder))?;
+        let kind = entry.file_type().map_err(Error::io("read", entry.path()))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            return Err(Error::Dataset {
+                root: folder.to_path_buf(),
+                expected: "file names in UTF-8".into(),
+                found: format!("{name:?}"),
+                next: "Rename this file.".into(),
+            });
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        if kind.is_dir() && depth < MAX_DEPTH {
+            walk(&entry.path(), &format!("{prefix}{name}/"), depth + 1, found)?;
+        } else if is_audio(&entry.path()) {
+            found.push(format!("{prefix}{name}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_audio(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    AUDIO_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
+}

@@ -1,0 +1,123 @@
+//! A folder that is filled beside its place and renamed into it in one step, or removed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result, files};
+
+/// The folder being filled. Dropped before [`Staging::commit`], it is removed.
+///
+/// It is locked while its process lives, so that what dead processes left can be told and removed.
+pub(super) struct Staging {
+    path: PathBuf,
+    destination: PathBuf,
+    /// Held open for its lock. `None` where folders cannot be locked.
+    _lock: Option<File>,
+    committed: bool,
+}
+
+impl Staging {
+    /// Removes what dead runs left, and makes an empty folder beside `destination`, which must not be there or be empty.
+    pub fn new(destination: &Path) -> Result<Self> {
+        check_free(destination)?;
+        let parent = match destination.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        files::create_dir(parent)?;
+        remove_stale(parent, destination);
+        let path = files::beside(destination);
+        loop {
+            fs::create_dir(&path).map_err(Error::io("create folder", &path))?;
+            let lock = File::open(&path).ok().filter(|folder| folder.lock().is_ok());
+            // Between the two lines above, another process may have taken the folder for a dead one's.
+            if path.is_dir() {
+                return Ok(Staging { path, destination: destination.to_path_buf(), _lock: lock, committed: false });
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Empties the folder for another try.
+    pub fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path).map_err(Error::io("read folder", &self.path))? {
+            let path = entry.map_err(Error::io("read folder", &self.path))?.path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Renames the folder into its place.
+    pub fn commit(mut self) -> Result<()> {
+        fs::rename(&self.path, &self.destination).map_err(Error::io("create folder", &self.destination))?;
+        self.committed = true;
+        Ok(())
+    }
+
+    /// The same error, naming paths where they would have been: the reader knows nothing of this folder.
+    pub fn renamed(&self, error: Error) -> Error {
+        let moved = |path: PathBuf| match path.strip_prefix(&self.path) {
+            Ok(below) if below == Path::new("") => self.destination.clone(),
+            Ok(below) => self.destination.join(below),
+            Err(_) => path,
+        };
+        match error {
+            Error::Io { action, path, source } => Error::Io { action, path: moved(path), source },
+            Error::Table { path, line, expected, found } => Error::Table { path: moved(path), line, expected, found },
+            Error::Dataset { root, expected, found, next } => {
+                Error::Dataset { root: moved(root), expected, found, next }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.committed {
+            // The error that led here is the one to tell; what stays is removed by the next run.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn check_free(destination: &Path) -> Result<()> {
+    let found = match fs::symlink_metadata(destination) {
+        Err(_) => return Ok(()),
+        Ok(metadata) if !metadata.is_dir() => "a file or a link",
+        Ok(_) => match fs::read_dir(destination).map_err(Error::io("read folder", destination))?.next() {
+            None => return Ok(()),
+            Some(_) => "a folder with something in it",
+        },
+    };
+    Err(Error::Dataset {
+        root: destination.to_path_buf(),
+        expected: "no such folder yet, or an empty one".into(),
+        found: found.into(),
+        next: "Remove or rename it to fetch the data set anew.".into(),
+    })
+}
+
+/// Removes the folders that dead runs left for this destination. Those that are locked belong to the living.
+fn remove_stale(parent: &Path, destination: &Path) {
+    let name = destination.file_name().unwrap_or_default().to_string_lossy();
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let file_name = entry.file_name();
+        let process = file_name.to_str().and_then(|file_name| {
+            file_name.strip_prefix('.')?.strip_prefix(&*name)?.strip_prefix('.')?.strip_suffix(".part")
+        });
+        let is_ours = process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if let Some(_lock) = File::open(entry.path()).ok().filter(|folder| folder.try_lock().is_ok()) {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

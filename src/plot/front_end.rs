@@ -1,0 +1,143 @@
+//! What happens to a sound before and as it enters the model: the mel filterbank, and the patches.
+
+use ndarray::ArrayView2;
+use plotters::element::PathElement;
+use plotters::series::LineSeries;
+use plotters::style::Color;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::axes::{Axis, Grid, below, frame};
+use super::canvas::{HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, write_text, write_title};
+use super::sound::{color_bar, write_limits};
+use super::{Picture, colors, ensure_finite, refuse};
+use crate::Result;
+
+/// The triangles of a mel filterbank over frequency.
+///
+/// `dense` is `(n_mels, n_bins)`, `freqs_hz` the frequency of each bin, rising.
+///
+/// # Errors
+/// [`crate::Error::Plot`] when `dense` is empty, not finite, or has another number of bins than `freqs_hz`.
+pub fn filterbank(dense: ArrayView2<f32>, freqs_hz: &[f32]) -> Result<Picture> {
+    let name = "a mel filterbank";
+    let (n_mels, n_bins) = dense.dim();
+    if n_mels == 0 || n_bins < 2 || n_bins != freqs_hz.len() {
+        let found =
+            format!("expected a frequency for each bin, found {n_mels}×{n_bins} weights and {}", freqs_hz.len());
+        return Err(refuse(name, found));
+    }
+    ensure_finite(name, "weight", dense.iter().map(|&weight| f64::from(weight)))?;
+    ensure_finite(name, "frequency", freqs_hz.iter().map(|&freq| f64::from(freq)))?;
+    let (first, last) = (f64::from(freqs_hz[0]), f64::from(freqs_hz[n_bins - 1]));
+    if !freqs_hz.is_sorted() || last <= first {
+        return Err(refuse(name, "the frequencies do not rise from bin to bin".into()));
+    }
+    let peak = dense.iter().fold(0f32, |peak, &weight| peak.max(weight));
+
+    let plot = Rect { left: 62, top: TITLE_HEIGHT + MARGIN / 2, width: 636, height: 150 };
+    let x = Axis::linear("frequency (Hz)", first, last, 8);
+    let y = Axis::rounded("weight", 0.0, f64::from(peak), 5);
+    let sheet = Sheet {
+        name,
+        alt: format!(
+            "{n_mels} triangular mel filters from {first:.0} to {last:.0} Hz, narrow and close at low, wide at high frequencies."
+        ),
+        width: 720,
+        height: plot.bottom() + below(&x.title),
+        heat_maps: Vec::new(),
+    };
+    sheet.paint(|area| {
+        write_title(area, &format!("{n_mels} mel filters over {n_bins} frequency bins"), plot.left, plot.width)?;
+        let mut chart = frame(area, plot, x, y, Grid::Horizontal)?;
+        for (i, filter) in dense.rows().into_iter().enumerate() {
+            let Some(start) = filter.iter().position(|&weight| weight > 0.0) else { continue };
+            let end = filter.iter().rposition(|&weight| weight > 0.0).unwrap_or(start);
+            let bins = start.saturating_sub(1)..=(end + 1).min(n_bins - 1);
+            let points = bins.map(|bin| (f64::from(freqs_hz[bin]), f64::from(filter[bin])));
+            chart.draw_series(LineSeries::new(points, colors::SERIES[i % 3].stroke_width(SCALE as u32)))?;
+        }
+        Ok(())
+    })
+}
+
+/// The model's input as the model sees it: cut into patches of `patch_size` × `patch_size`, numbered as its tokens.
+///
+/// `input` is `(n_mels, n_frames)`, normalised, low bands first; they are drawn at the bottom. Tokens count from the lowest
+/// bands and the first frames, along time first, as a convolution over the input reads it.
+///
+/// # Errors
+/// [`crate::Error::Plot`] when `input` is empty, not finite, or not a whole number of patches.
+pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
+    let name = "patches";
+    let (rows, columns) = input.dim();
+    if rows == 0 || columns == 0 || patch_size == 0 || rows % patch_size != 0 || columns % patch_size != 0 {
+        let found = format!("an input of {rows}×{columns} is not a whole number of {patch_size}×{patch_size} patches");
+        return Err(refuse(name, found));
+    }
+    ensure_finite(name, "level", input.iter().map(|&level| f64::from(level)))?;
+    let (low, high) = input.iter().fold((f32::MAX, f32::MIN), |(low, high), &level| (low.min(level), high.max(level)));
+    let (low, high) = (f64::from(low), f64::from(high));
+    let (down, across) = (rows / patch_size, columns / patch_size);
+    let tokens = down * across;
+
+    let side = 384;
+    let height = (side * rows as i32 / columns as i32).clamp(96, 640);
+    let plot = Rect { left: 56, top: TITLE_HEIGHT + MARGIN / 2 + 20, width: side, height };
+    let bar = Rect { left: plot.left + 48, top: TITLE_HEIGHT + MARGIN / 2 + 2, width: 96, height: 10 };
+    let palette = colors::magma();
+    let cell = |row: usize, column: usize| colors::level(f64::from(input[[row, column]]), low, high);
+    let cells = (0..rows).rev().flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect();
+    let sheet = Sheet {
+        name,
+        alt: format!(
+            "A spectrogram of {rows}×{columns} cut into {tokens} patches of {patch_size}×{patch_size}, {across} along time and {down} along frequency."
+        ),
+        width: plot.right() + 16,
+        height: plot.bottom() + below("frame"),
+        heat_maps: vec![HeatMap { place: plot, columns, cells, palette: palette.clone() }, color_bar(bar)],
+    };
+    let boundaries = |title: &str, cells: usize| Axis {
+        title: title.into(),
+        from: 0.0,
+        to: cells as f64,
+        ticks: (0..=cells)
+            .step_by(patch_size * (cells / patch_size).div_ceil(8))
+            .map(|at| (at as f64, at.to_string()))
+            .collect(),
+    };
+    sheet.paint(|area| {
+        write_title(
+            area,
+            &format!("{rows}×{columns} input, {tokens} patches of {patch_size}×{patch_size}"),
+            plot.left,
+            plot.width,
+        )?;
+        write_limits(area, bar, low, high, "normalised level")?;
+        frame(area, plot, boundaries("frame", columns), boundaries("mel band", rows), Grid::None)?;
+        let edge = colors::PAPER.stroke_width(1);
+        for i in 0..=across as i32 {
+            let x = plot.left * SCALE + i * plot.width * SCALE / across as i32;
+            area.draw(&PathElement::new([(x, plot.top * SCALE), (x, plot.bottom() * SCALE)], edge))?;
+        }
+        for i in 0..=down as i32 {
+            let y = plot.top * SCALE + i * plot.height * SCALE / down as i32;
+            area.draw(&PathElement::new([(plot.left * SCALE, y), (plot.right() * SCALE, y)], edge))?;
+        }
+        let (width, height) = (plot.width / across as i32, plot.height / down as i32);
+        if width >= 24 && height >= 20 {
+            for token in 0..tokens {
+                let (row, column) = (token / across, token % across);
+                // The paper under a number is the mean of the few cells it covers, in the upper left of its patch.
+                let (top, left) = ((row + 1) * patch_size - 1, column * patch_size);
+                let covered = (0..2.min(patch_size)).flat_map(|r| (0..3.min(patch_size)).map(move |c| (r, c)));
+                let (sum, n) =
+                    covered.fold((0, 0), |(sum, n), (r, c)| (sum + usize::from(cell(top - r, left + c)), n + 1));
+                let paper = palette[sum / n];
+                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::contrast(paper));
+                let at = (plot.left + column as i32 * width + 3, plot.bottom() - (row as i32 + 1) * height + 8);
+                write_text(area, &(token + 1).to_string(), at, lettering)?;
+            }
+        }
+        Ok(())
+    })
+}

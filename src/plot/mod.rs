@@ -1,0 +1,36 @@
+//! Pictures for the notebook, from plain data: slices, array views, labels.
+//!
+//! plotters draws them as SVG, in which the browser sets the text, so that no font is needed from the system. A heat map
+//! is one embedded PNG. Every picture has its own white paper, which reads on a light and on a dark page, colours that
+//! do not rely on telling red from green, and words for those who do not see it. None takes more than 300 kB of a notebook.
+
+mod axes;
+mod canvas;
+mod classes;
+mod colors;
+mod front_end;
+mod picture;
+mod png;
+mod sound;
+mod training;
+
+pub use classes::{BarStyle, bars, confusion_matrix};
+pub use front_end::{filterbank, patches};
+pub use picture::Picture;
+pub use sound::{MelAxes, mel_spectrogram, mel_tile, waveform};
+pub use training::{Curve, curves};
+
+use crate::{Error, Result};
+
+fn refuse(picture: &'static str, reason: String) -> Error {
+    Error::Plot { picture, reason }
+}
+
+fn ensure_finite(picture: &'static str, what: &str, values: impl Iterator<Item = f64>) -> Result<()> {
+    for (i, value) in values.enumerate() {
+        if !value.is_finite() {
+            return Err(refuse(picture, format!("{what} {i} is {value}; every {what} should be a finite number")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Classifying recordings with a checkpoint alone: it brings labels, settings and weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::audio::{self, Waveform};
+use crate::catalog::audio_files;
+use crate::checkpoint::{self, Checkpoint};
+use crate::config::{ClipConfig, Config, LongClips};
+use crate::dataset::Dataset;
+use crate::features::FeatureExtractor;
+use crate::model::probabilities;
+use crate::preprocess::clips_of;
+use crate::train::checkpoint_path;
+use crate::{Error, Result, acquire, device, files, input};
+
+/// Windows of a long recording run through the network at once.
+const BATCH_SIZE: usize = 64;
+
+/// A trained network with everything that turns a recording into what it takes.
+pub struct Classifier {
+    checkpoint: Checkpoint,
+    extractor: FeatureExtractor,
+    device: Device,
+}
+
+/// What the network thinks of one recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The recording.
+    pub path: PathBuf,
+    /// Its length in seconds.
+    pub duration_s: f64,
+    /// How many windows of the clip length were averaged.
+    pub windows: usize,
+    /// Classes with their probabilities, the most probable first.
+    pub ranked: Vec<(String, f32)>,
+}
+
+/// The predictions for a folder.
+#[derive(Debug)]
+pub struct FolderPredictions {
+    /// A prediction per readable recording, by name.
+    pub predictions: Vec<Prediction>,
+    /// Recordings that could not be read, with the reason.
+    pub failed: Vec<(PathBuf, Error)>,
+}
+
+impl Classifier {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// As [`checkpoint::load`].
+    pub fn load(path: &Path, device: Device) -> Result<Self> {
+        let checkpoint = checkpoint::load(path, device)?;
+        let extractor = FeatureExtractor::new(&checkpoint.info.settings.features)?;
+        Ok(Classifier { checkpoint, extractor, device })
+    }
+
+    /// Class names in the order of the probabilities.
+    pub fn labels(&self) -> &[String] {
+        &self.checkpoint.info.labels
+    }
+
+    /// Probability of every class. A recording longer than a clip is read as windows, whose probabilities are averaged; a
+    /// shorter one is padded with silence, as in training.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
+    pub fn probabilities(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, usize)> {
+        let info = &self.checkpoint.info;
+        let sample_rate = info.settings.features.sample_rate;
+        let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
+        let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
+        let windows = clips_of(&Waveform { samples, sample_rate }, &windows_config);
+        let mut total = Tensor::zeros([info.labels.len() as i64], (Kind::Float, self.device));
+        for batch in windows.chunks(BATCH_SIZE) {
+            let mut inputs = Vec::with_capacity(batch.len());
+            for (_, window) in batch {
+                inputs.push(input::resize(self.extractor.extract(window, sample_rate)?.view(), info.model.input_size));
+            }
+            let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
+            total += probabilities(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
+        }
+        let mean = total / windows.len() as f64;
+        let mean =
+            Vec::<f32>::try_from(mean).map_err(|source| Error::Torch { action: "reading probabilities", source })?;
+        Ok((mean, windows.len()))
+    }
+
+    /// Classifies one file in any format the crate reads.
+    ///
+    /// # Errors
+    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
+        let waveform = audio::read(path)?;
+        let (probabilities, windows) = self.probabilities(&waveform).map_err(|error| error.in_file(path))?;
+        let mut ranked: Vec<(String, f32)> = self.labels().iter().cloned().zip(probabilities).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(Prediction { path: path.into(), duration_s: waveform.duration_s(), windows, ranked })
+    }
+}
+
+/// Classifies every audio file under `config.data.test_dir` with the checkpoint of the config's run.
+///
+/// A file that cannot be read is listed and does not end the run.
+///
+/// # Errors
+/// [`Error::StageMissing`] before training, [`Error::Checkpoint`] for a damaged checkpoint, [`Error::Dataset`] when the folder
+/// holds no audio file.
+pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
+    let mut classifier = Classifier::load(&checkpoint_path(config), device::select(config.train.device)?)?;
+    let dir = &config.data.test_dir;
+    let paths = recordings(dir)?;
+    if paths.is_empty() {
+        let expected = "at least one audio file".to_owned();
+        let next = "Put recordings there, or call copy_examples to try clips of the held-out fold.".to_owned();
+        return Err(Error::Dataset { root: dir.clone(), expected, found: "none".into(), next });
+    }
+    let mut result = FolderPredictions { predictions: Vec::new(), failed: Vec::new() };
+    for path in paths {
+        match classifier.predict_file(&path) {
+            Ok(prediction) => result.predictions.push(prediction),
+            Err(error) => result.failed.push((path, error)),
+        }
+    }
+    Ok(result)
+}
+
+/// Copies up to `n` clips of the held-out fold into an empty `config.data.test_dir`, each of another class as far as there
+/// are classes. Returns what lies there then; a folder that holds recordings already is left as it is.
+///
+/// # Errors
+/// [`Error::StageMissing`] before preprocessing, [`Error::Io`] when the folder cannot be written.
+pub fn copy_examples(config: &Config, n: usize) -> Result<Vec<PathBuf>> {
+    let dir = &config.data.test_dir;
+    files::create_dir(dir)?;
+    let present = recordings(dir)?;
+    if !present.is_empty() {
+        return Ok(present);
+    }
+    let dataset = Dataset::open(config)?;
+    let catalog = acquire::open_catalog(config)?;
+    let test = dataset.split(&config.train)?.test;
+    let mut used = vec![false; dataset.labels.len()];
+    for index in test {
+        let clip = &dataset.clips[index];
+        let copied = used.iter().filter(|used| **used).count();
+        if copied == n || used[clip.target] {
+            continue;
+        }
+        used[clip.target] = true;
+        let name = clip.filename.replace('/', "__");
+        let from = catalog.audio_dir.join(&clip.filename);
+        let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
+        files::write_bytes(&dir.join(name), &bytes)?;
+    }
+    recordings(dir)
+}
+
+fn recordings(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(audio_files(dir)?.iter().map(|name| dir.join(name)).collect())
+}

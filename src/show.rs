@@ -1,0 +1,264 @@
+//! What the notebook shows: each function turns what a stage returned into one value that displays itself.
+
+use polars::prelude::{AnyValue, DataFrame};
+
+use crate::audio::{self, Waveform};
+use crate::catalog::Catalog;
+use crate::config::{Config, TinyAstConfig};
+use crate::dataset::Dataset;
+use crate::evaluate::Evaluation;
+use crate::features::{FeatureConfig, FeatureExtractor};
+use crate::history::EpochRecord;
+use crate::html::{self, Cell, Html};
+use crate::model::ModelSummary;
+use crate::plot::{self, BarStyle, Curve, MelAxes, Picture};
+use crate::predict::{FolderPredictions, Prediction};
+use crate::{Error, Result, input, tables};
+
+/// Rate of the players' sound, in Hz: enough for what the network hears, and a third of the original's size.
+const PLAYER_RATE: u32 = 16_000;
+
+/// A data frame as an HTML table; floating-point columns are rounded to `decimals`.
+pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
+    let columns = frame.columns();
+    let headers: Vec<&str> = columns.iter().map(|column| column.name().as_str()).collect();
+    let cell = |value: AnyValue| match value {
+        AnyValue::Null => Cell::Text("–".into()),
+        AnyValue::Boolean(right) => {
+            if right {
+                Cell::Right("right".into())
+            } else {
+                Cell::Wrong("wrong".into())
+            }
+        }
+        AnyValue::Float32(value) => Cell::number(f64::from(value), decimals),
+        AnyValue::Float64(value) => Cell::number(value, decimals),
+        AnyValue::String(text) => Cell::Text(text.into()),
+        AnyValue::StringOwned(text) => Cell::Text(text.to_string()),
+        number if number.dtype().is_primitive_numeric() => Cell::Number(number.to_string()),
+        other => Cell::Text(other.to_string()),
+    };
+    let rows: Vec<Vec<Cell>> = (0..frame.height())
+        .map(|row| columns.iter().map(|column| column.get(row).map_or(Cell::Text(String::new()), cell)).collect())
+        .collect();
+    html::table(&headers, &rows, caption)
+}
+
+/// A sound as waveform, mel spectrogram and player.
+///
+/// # Errors
+/// [`Error::Signal`] for samples that are no sound, [`Error::Config`] for settings out of range.
+pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Result<Html> {
+    let mut extractor = FeatureExtractor::new(features)?;
+    let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
+    let spectrogram = extractor.log_mel_db(&mono)?;
+    let axes = mel_axes(features, spectrogram.ncols(), "dB")?;
+    let pictures = [
+        plot::waveform(&waveform.samples, waveform.sample_rate, "waveform")?.html(),
+        plot::mel_spectrogram(spectrogram.view(), &axes, "mel spectrogram")?.html(),
+    ];
+    Ok(html::card(title, &[html::row(&pictures), player(waveform, "")?]))
+}
+
+/// One clip of the data set as waveform, mel spectrogram and player.
+///
+/// # Errors
+/// [`Error::Config`] when there is no clip of that number; [`Error::Audio`] when its file cannot be read.
+pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
+    let Some(clip) = catalog.clips.get(index) else {
+        let expected = format!("0 to {}", catalog.clips.len().saturating_sub(1));
+        return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
+    };
+    let waveform = audio::read(&catalog.path(clip))?;
+    sound(&waveform, &config.features, &format!("{} — {}, fold {}", clip.category, clip.filename, clip.fold))
+}
+
+/// The first clip of every class (at most 20) as small spectrograms side by side.
+///
+/// # Errors
+/// [`Error::Audio`] when a file cannot be read.
+pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
+    let mut extractor = FeatureExtractor::new(&config.features)?;
+    let mut tiles = Vec::new();
+    for (target, label) in catalog.labels().iter().enumerate().take(20) {
+        let Some(clip) = catalog.clips.iter().find(|clip| clip.target == target) else { continue };
+        let waveform = audio::read(&catalog.path(clip))?;
+        let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
+        let spectrogram = extractor.log_mel_db(&mono)?;
+        let axes = mel_axes(&config.features, spectrogram.ncols(), "dB")?;
+        tiles.push(plot::mel_tile(spectrogram.view(), &axes, label)?.html());
+    }
+    Ok(html::row(&tiles))
+}
+
+/// The mel filters: which frequencies each of the bins listens to.
+///
+/// # Errors
+/// [`Error::Config`] for settings out of range.
+pub fn filterbank(features: &FeatureConfig) -> Result<Picture> {
+    let bank = features.filterbank()?;
+    let bin_hz = features.sample_rate as f32 / features.n_fft as f32;
+    let freqs_hz: Vec<f32> = (0..=features.n_fft / 2).map(|bin| bin as f32 * bin_hz).collect();
+    plot::filterbank(bank.dense().view(), &freqs_hz)
+}
+
+/// One processed clip as the network sees it: resized, and cut into patches.
+///
+/// # Errors
+/// [`Error::Config`] when there is no clip of that number; [`Error::Features`] when its file does not fit.
+pub fn patches(config: &Config, index: usize) -> Result<Picture> {
+    let dataset = Dataset::open(config)?;
+    if index >= dataset.clips.len() {
+        let expected = format!("0 to {}", dataset.clips.len().saturating_sub(1));
+        return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
+    }
+    let size = config.model.input_size;
+    let image = input::resize(dataset.spectrogram(index)?.view(), size).flatten(0, 3);
+    let values = Vec::<f32>::try_from(image).map_err(|source| Error::Torch { action: "reading an input", source })?;
+    let image = ndarray::Array2::from_shape_vec((size, size), values)
+        .map_err(|error| Error::Plot { picture: "patches", reason: error.to_string() })?;
+    plot::patches(image.view(), config.model.patch_size)
+}
+
+/// The layers with their output shapes and parameters.
+///
+/// # Errors
+/// [`Error::Config`] when the sizes do not fit together.
+pub fn model(config: &TinyAstConfig, num_classes: usize) -> Result<Html> {
+    let summary = ModelSummary::new(config, num_classes)?;
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for layer in &summary.layers {
+        let shape = layer.output_shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+        rows.push(vec![layer.name.as_str().into(), Cell::Number(shape), Cell::Number(thousands(layer.parameters))]);
+    }
+    rows.push(vec!["total".into(), Cell::Number(String::new()), Cell::Number(thousands(summary.parameters))]);
+    Ok(html::table(&["layer", "output", "parameters"], &rows, "TinyAST, for a batch of one"))
+}
+
+/// Loss and accuracy over the epochs, training and validation.
+///
+/// # Errors
+/// [`Error::Plot`] for an empty history.
+pub fn history(records: &[EpochRecord]) -> Result<Html> {
+    let curve = |label: &str, value: &dyn Fn(&EpochRecord) -> Option<f64>| {
+        let points = records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?)));
+        Curve::new(label, points.collect::<Vec<_>>())
+    };
+    let present = |curves: [Curve; 2]| curves.into_iter().filter(|curve| !curve.points.is_empty()).collect::<Vec<_>>();
+    let loss = present([
+        curve("training", &|record| Some(record.train_loss)),
+        curve("validation", &|record| record.validation_loss),
+    ]);
+    let accuracy = present([
+        curve("training", &|record| Some(100.0 * record.train_accuracy)),
+        curve("validation", &|record| record.validation_accuracy.map(|share| 100.0 * share)),
+    ]);
+    let loss = plot::curves("loss", "epoch", "cross-entropy (nats)", &loss)?;
+    let accuracy = plot::curves("accuracy", "epoch", "clips right (%)", &accuracy)?;
+    Ok(html::row(&[loss.html(), accuracy.html()]))
+}
+
+/// `n` clips of the held-out fold: actual, predicted, and how sure the network was.
+pub fn examples(evaluation: &Evaluation, n: usize) -> Html {
+    let row = |clip: &crate::evaluate::ScoredClip| {
+        let (actual, predicted) = (&evaluation.labels[clip.actual], &evaluation.labels[clip.predicted]);
+        let sure = f64::from(clip.probabilities.get(clip.predicted).copied().unwrap_or(0.0));
+        let sure = Cell::Number(format!("{:.0} %", 100.0 * sure));
+        vec![clip.filename.as_str().into(), actual.as_str().into(), Cell::verdict(predicted, actual), sure]
+    };
+    let rows: Vec<Vec<Cell>> = evaluation.examples(n).into_iter().map(row).collect();
+    let caption = format!("{} clips of fold {}, never trained on", rows.len(), evaluation.test_fold);
+    html::table(&["clip", "actual", "predicted", "probability"], &rows, &caption)
+}
+
+/// The confusion matrix of the held-out fold.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn confusion(evaluation: &Evaluation) -> Result<Picture> {
+    plot::confusion_matrix(evaluation.confusion().view(), &evaluation.labels)
+}
+
+/// The share of each class's held-out clips classified right, beside the share chance would get.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
+    let (mut labels, mut values) = (Vec::new(), Vec::new());
+    for (label, recall) in evaluation.labels.iter().zip(evaluation.recall()) {
+        if let Some(recall) = recall {
+            labels.push(label.clone());
+            values.push(recall);
+        }
+    }
+    let style = BarStyle {
+        value_label: "clips right".into(),
+        percent: true,
+        reference: Some((evaluation.chance(), "chance".into())),
+        highlight: None,
+    };
+    plot::bars(&format!("accuracy by class, fold {}", evaluation.test_fold), &labels, &values, &style)
+}
+
+/// A card per recording: its five most probable classes as bars, and a player for the first `n_players`.
+///
+/// # Errors
+/// [`Error::Audio`] when a recording is gone.
+pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
+    let mut cards = Vec::new();
+    for (index, prediction) in folder.predictions.iter().enumerate() {
+        cards.push(prediction_card(prediction, index < n_players)?);
+    }
+    let failed: Vec<Vec<Cell>> = folder
+        .failed
+        .iter()
+        .map(|(path, error)| vec![path.display().to_string().into(), error.to_string().into()])
+        .collect();
+    if !failed.is_empty() {
+        cards.push(html::table(&["file", "reason"], &failed, "left out"));
+    }
+    Ok(html::row(&cards))
+}
+
+fn prediction_card(prediction: &Prediction, with_player: bool) -> Result<Html> {
+    let name = prediction.path.file_name().unwrap_or_default().to_string_lossy();
+    let (labels, values): (Vec<String>, Vec<f64>) =
+        prediction.ranked.iter().take(5).map(|(label, probability)| (label.clone(), f64::from(*probability))).unzip();
+    let style = BarStyle { value_label: "probability".into(), percent: true, reference: None, highlight: None };
+    let mut items = vec![plot::bars("five most probable classes", &labels, &values, &style)?.html()];
+    if with_player {
+        items.push(player(&audio::read(&prediction.path)?, "")?);
+    }
+    Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
+}
+
+/// Every recording's most probable classes as one table.
+///
+/// # Errors
+/// As [`tables::predictions`].
+pub fn prediction_table(folder: &FolderPredictions, k: usize) -> Result<Html> {
+    Ok(table(&tables::predictions(folder, k)?, "", 3))
+}
+
+fn player(waveform: &Waveform, caption: &str) -> Result<Html> {
+    let features = FeatureConfig { sample_rate: PLAYER_RATE, ..Default::default() };
+    let samples = FeatureExtractor::new(&features)?.resample(&waveform.samples, waveform.sample_rate)?;
+    html::audio_player(&samples, PLAYER_RATE, caption)
+}
+
+fn mel_axes(features: &FeatureConfig, n_frames: usize, unit: &str) -> Result<MelAxes> {
+    let duration_s = n_frames as f64 * features.hop_length as f64 / f64::from(features.sample_rate);
+    Ok(MelAxes::new(duration_s, features.filterbank()?.center_freqs_hz(), unit))
+}
+
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

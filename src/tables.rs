@@ -1,0 +1,115 @@
+//! Metadata and results as polars data frames, to print, sort, filter and join.
+
+use polars::df;
+use polars::prelude::{Column, DataFrame, PolarsError};
+
+use crate::catalog::Catalog;
+use crate::evaluate::{Evaluation, ScoredClip};
+use crate::metadata::ProcessedClip;
+use crate::predict::FolderPredictions;
+use crate::{Error, Result};
+
+fn unfit(error: PolarsError) -> Error {
+    Error::Plot { picture: "a table", reason: error.to_string() }
+}
+
+/// The raw data set, a row per clip: `filename`, `fold`, `category`, `target`, `source`.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn clips(catalog: &Catalog) -> Result<DataFrame> {
+    let clips = &catalog.clips;
+    df!(
+        "filename" => clips.iter().map(|clip| clip.filename.as_str()).collect::<Vec<_>>(),
+        "fold" => clips.iter().map(|clip| clip.fold).collect::<Vec<_>>(),
+        "category" => clips.iter().map(|clip| clip.category.as_str()).collect::<Vec<_>>(),
+        "target" => clips.iter().map(|clip| clip.target as u64).collect::<Vec<_>>(),
+        "source" => clips.iter().map(|clip| clip.source.as_str()).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// Clips per class and fold, a row per class: `category`, `fold 1`, `fold 2`, …, `clips`.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn class_folds(catalog: &Catalog) -> Result<DataFrame> {
+    let labels = catalog.labels();
+    let count = |fits: &dyn Fn(u32) -> bool| -> Vec<u32> {
+        let mut counts = vec![0; labels.len()];
+        for clip in catalog.clips.iter().filter(|clip| fits(clip.fold)) {
+            counts[clip.target] += 1;
+        }
+        counts
+    };
+    let mut columns = vec![Column::new("category".into(), labels.clone())];
+    for fold in catalog.folds() {
+        columns.push(Column::new(format!("fold {fold}").into(), count(&|other| other == fold)));
+    }
+    columns.push(Column::new("clips".into(), count(&|_| true)));
+    DataFrame::new_infer_height(columns).map_err(unfit)
+}
+
+/// What preprocessing left, a row per spectrogram: the columns of `metadata.csv` a reader needs.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn spectrograms(clips: &[ProcessedClip]) -> Result<DataFrame> {
+    df!(
+        "npy" => clips.iter().map(|clip| clip.npy.as_str()).collect::<Vec<_>>(),
+        "fold" => clips.iter().map(|clip| clip.fold).collect::<Vec<_>>(),
+        "target" => clips.iter().map(|clip| clip.target as u64).collect::<Vec<_>>(),
+        "category" => clips.iter().map(|clip| clip.category.as_str()).collect::<Vec<_>>(),
+        "n_mels" => clips.iter().map(|clip| clip.n_mels as u64).collect::<Vec<_>>(),
+        "n_frames" => clips.iter().map(|clip| clip.n_frames as u64).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// Actual against predicted, a row per clip: `clip`, `actual`, `predicted`, `probability`, `right`.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn scored(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
+    df!(
+        "clip" => clips.iter().map(|clip| clip.filename.as_str()).collect::<Vec<_>>(),
+        "actual" => clips.iter().map(|clip| labels[clip.actual].as_str()).collect::<Vec<_>>(),
+        "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
+        "probability" => clips.iter().map(|clip| clip.probabilities[clip.predicted]).collect::<Vec<_>>(),
+        "right" => clips.iter().map(|clip| clip.is_right()).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// Accuracy by class, a row per class of the held-out fold: `category`, `clips`, `right`, `recall`.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn recall(evaluation: &Evaluation) -> Result<DataFrame> {
+    let confusion = evaluation.confusion();
+    let classes = 0..evaluation.labels.len();
+    df!(
+        "category" => evaluation.labels.clone(),
+        "clips" => classes.clone().map(|class| confusion.row(class).sum()).collect::<Vec<_>>(),
+        "right" => classes.map(|class| confusion[(class, class)]).collect::<Vec<_>>(),
+        "recall" => evaluation.recall(),
+    )
+    .map_err(unfit)
+}
+
+/// The `k` most probable classes of every recording, a row each: `recording`, `rank`, `label`, `probability`.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn predictions(folder: &FolderPredictions, k: usize) -> Result<DataFrame> {
+    let (mut recordings, mut ranks, mut labels, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for prediction in &folder.predictions {
+        for (rank, (label, probability)) in prediction.ranked.iter().take(k).enumerate() {
+            recordings.push(prediction.path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            ranks.push(rank as u32 + 1);
+            labels.push(label.clone());
+            values.push(*probability);
+        }
+    }
+    df!("recording" => recordings, "rank" => ranks, "label" => labels, "probability" => values).map_err(unfit)
+}

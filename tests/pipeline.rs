@@ -1,0 +1,159 @@
+//! The stages in their order on a small demo data set, as the notebook runs them.
+#![cfg(feature = "torch")]
+
+use std::fs;
+use std::path::Path;
+
+use audio_transformer::config::{Config, DataConfig, DataSource, TrainConfig};
+use audio_transformer::{Error, acquire, evaluate, history, predict, preprocess, train};
+
+fn config(dir: &Path) -> Config {
+    Config {
+        data: DataConfig {
+            source: DataSource::Demo,
+            raw_dir: dir.join("raw"),
+            metadata_path: None,
+            processed_dir: dir.join("processed"),
+            test_dir: dir.join("test"),
+            models_dir: dir.join("models"),
+            demo_clips_per_fold: 1,
+            ..Default::default()
+        },
+        train: TrainConfig { epochs: 2, ..Default::default() },
+        ..Default::default()
+    }
+}
+
+#[test]
+fn every_stage_follows_from_what_the_one_before_left_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+
+    let missing = |result: Result<(), Error>, stage: &str| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains(&format!("run the stage \"{stage}\" first")), "{message}");
+    };
+    missing(preprocess::preprocess(&config).map(drop), "Download and verify");
+    missing(train::train(&config).map(drop), "Preprocess");
+    missing(evaluate::evaluate(&config).map(drop), "Preprocess");
+    missing(predict::predict_folder(&config).map(drop), "Train");
+
+    let catalog = acquire::acquire(&config).unwrap();
+    assert_eq!(catalog.clips.len(), 50);
+    assert_eq!(catalog.labels().len(), 10);
+
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused, report.failed.len()), (50, 0, 0));
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused), (0, 50), "a second run computes nothing");
+
+    let report = train::train(&config).unwrap();
+    assert_eq!(report.train_clips + report.validation_clips, 40, "the held-out fold is not touched");
+    assert_eq!(history::read(&train::history_path(&config)).unwrap(), report.history);
+
+    let evaluation = evaluate::evaluate(&config).unwrap();
+    assert_eq!(evaluation.clips.len(), 10);
+    assert!(evaluation.clips.iter().all(|clip| clip.filename.starts_with("5-")));
+
+    let empty = predict::predict_folder(&config).map(drop).unwrap_err().to_string();
+    assert!(empty.contains("at least one audio file"), "{empty}");
+    let examples = predict::copy_examples(&config, 4).unwrap();
+    assert_eq!(examples.len(), 4);
+    let result = predict::predict_folder(&config).unwrap();
+    assert_eq!((result.predictions.len(), result.failed.len()), (4, 0));
+    for prediction in &result.predictions {
+        let total: f32 = prediction.ranked.iter().map(|(_, probability)| probability).sum();
+        assert!((total - 1.0).abs() < 1e-4, "{total}");
+        let scored = evaluation.clips.iter().find(|clip| prediction.path.ends_with(&clip.filename)).unwrap();
+        let (label, probability) = &prediction.ranked[0];
+        assert_eq!(*label, evaluation.labels[scored.predicted], "inference agrees with evaluation");
+        assert!((probability - scored.probabilities[scored.predicted]).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn the_same_seed_trains_the_same_weights_to_the_bit_and_another_seed_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    let mut weights_of = |name: &str, seed: u64| {
+        config.train.run_name = name.into();
+        config.train.seed = seed;
+        let report = train::train(&config).unwrap();
+        let bytes = fs::read(&report.checkpoint).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    let first = weights_of("a", 0);
+    assert_eq!(first, weights_of("b", 0));
+    assert_ne!(first, weights_of("c", 1));
+}
+
+#[test]
+fn only_what_changed_is_preprocessed_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    let catalog = acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+
+    let clip = catalog.path(&catalog.clips[7]);
+    let other = catalog.path(&catalog.clips[8]);
+    fs::copy(&other, &clip).unwrap();
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused), (1, 49), "a changed recording");
+
+    fs::remove_file(config.data.processed_dir.join("1-0000-A-0.npy")).unwrap();
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused), (1, 49), "a lost spectrogram");
+
+    config.features.n_mels = 32;
+    let stale = train::train(&config).map(drop).unwrap_err();
+    assert!(matches!(stale, Error::Features { .. }), "{stale}");
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused), (50, 0), "other settings");
+}
+
+#[test]
+fn one_unreadable_recording_is_listed_and_does_not_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let catalog = acquire::acquire(&config).unwrap();
+    fs::write(catalog.path(&catalog.clips[3]), b"no sound at all").unwrap();
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.failed.len()), (49, 1));
+    let message = report.to_string();
+    assert!(message.contains(&catalog.clips[3].filename), "{message}");
+}
+
+#[test]
+fn a_checkpoint_for_other_classes_or_another_held_out_fold_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    train::train(&config).unwrap();
+
+    config.train.test_fold = 1;
+    let message = evaluate::evaluate(&config).map(drop).unwrap_err().to_string();
+    assert!(message.contains("fold 1 was trained on"), "{message}");
+    config.train.test_fold = 5;
+
+    let table = config.data.processed_dir.join("metadata.csv");
+    let renamed = fs::read_to_string(&table).unwrap().replace("warble", "siren");
+    fs::write(&table, renamed).unwrap();
+    let message = evaluate::evaluate(&config).map(drop).unwrap_err().to_string();
+    assert!(message.contains("siren") && message.contains("warble"), "{message}");
+}
+
+#[test]
+fn a_processed_folder_that_cannot_be_made_stops_the_stage_and_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    let blocked = dir.path().join("a file");
+    fs::write(&blocked, b"in the way").unwrap();
+    config.data.processed_dir = blocked.join("processed");
+    let error = preprocess::preprocess(&config).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("a file"), "{error}");
+}
