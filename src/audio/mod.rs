@@ -6,6 +6,7 @@
 mod compressed;
 mod content;
 mod edit_list;
+mod riff;
 mod wav;
 mod write;
 
@@ -86,7 +87,7 @@ fn decode_from(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
     }
     let mut source = BufReader::new(source);
     let start = source.fill_buf().map_err(Error::io("read", path))?;
-    if wav::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
+    if riff::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
 }
 
 fn check_sample_rate(sample_rate: u32, path: &Path) -> Result<u32> {
