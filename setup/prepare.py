@@ -70,7 +70,10 @@ def lab(clock: Clock) -> None:
     say("JupyterLab opens in the browser; Ctrl-C here ends it.")
     environment = {**os.environ, **jupyter.environment()}
     os.chdir(ROOT)
-    os.execve(jupyter.PYTHON, [str(jupyter.PYTHON), "-m", "jupyterlab", kernel.NOTEBOOK.name], environment)
+    # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, kernel.NOTEBOOK.name]
+    os.execve(command[0], command, environment)
 
 
 COMMANDS = {
