@@ -60,8 +60,9 @@ def test(clock: Clock) -> None:
 
 def run_esc10(clock: Clock) -> None:
     """The whole notebook on real recordings, downloaded from an archive served on this machine."""
+    script = esc10.packing_script()
     set_up(clock)
-    esc10.run_from_loopback(clock)
+    esc10.run_from_loopback(clock, script)
 
 
 def lab(clock: Clock) -> None:
@@ -72,7 +73,9 @@ def lab(clock: Clock) -> None:
     os.chdir(ROOT)
     # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
     as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, kernel.NOTEBOOK.name]
+    # Looking for language servers runs npm, which writes into the home folder.
+    quiet = "--LanguageServerManager.autodetect=False"
+    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, quiet, kernel.NOTEBOOK.name]
     os.execve(command[0], command, environment)
 
 
