@@ -34,7 +34,7 @@ run-esc10: ## Run the notebook on the ESC-10 recordings in ESC10_DIR, served as 
 	$(PREPARE) run-esc10
 
 bench: setup ## Measure speed
-	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
+	@. .tools/env.sh && $(PYTHON) bench/run.py
 
 setup: ## Set up without running anything
 	$(PREPARE) setup

@@ -20,6 +20,9 @@ def run_all(clock: Clock, libtorch: Path) -> None:
         run(["cargo", "fmt", "--check"])
     with clock.step("cargo clippy"):
         run(["cargo", "clippy", "--all-targets", "--locked", "--", "-D", "warnings"], env=build)
+    with clock.step("cargo clippy, front end alone"):
+        front_end = ["--no-default-features", "--all-targets", "--locked"]
+        run(["cargo", "clippy", *front_end, "--", "-D", "warnings"], env=build)
     with clock.step("cargo test"):
         run(["cargo", "test", "--locked"], env=build)
     with clock.step("cargo test, front end alone"):

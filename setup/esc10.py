@@ -17,16 +17,16 @@ REQUIREMENTS = ROOT / "setup" / "requirements-esc10.txt"
 ARCHIVE = TARGET / "esc10" / "esc10.tar.gz"
 
 
-def folder() -> Path:
-    """Where the recordings and their make_archive.py lie."""
-    return Path(os.environ.get("ESC10_DIR") or ROOT.parent / "shared" / "esc10")
-
-
-def run_from_loopback(clock: Clock) -> None:
-    """Download → verify → … → inference on the ESC-10 recordings, in a data folder made afresh."""
-    script = folder() / "make_archive.py"
+def packing_script() -> Path:
+    """The make_archive.py that lies with the recordings."""
+    script = Path(os.environ.get("ESC10_DIR") or ROOT.parent / "shared" / "esc10") / "make_archive.py"
     if not script.is_file():
         raise SetupError(f"{script} is not there. Set ESC10_DIR to the folder that holds make_archive.py.")
+    return script
+
+
+def run_from_loopback(clock: Clock, script: Path) -> None:
+    """Download → verify → … → inference on the ESC-10 recordings, in a data folder made afresh."""
     pack(clock, script)
     data_dir = TARGET / "esc10" / "data"
     shutil.rmtree(data_dir, ignore_errors=True)

@@ -68,11 +68,12 @@ def fetch_evcxr() -> Path:
     `cargo fetch` bring its sources, and a second fetch inside them what they need.
     """
     probe = TOOLS / "evcxr-fetch"
-    manifest = f'[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n\n[dependencies]\nevcxr_jupyter = "={EVCXR}"\n'
-    write_file(probe / "Cargo.toml", manifest + "\n[workspace]\n")
+    package = '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n'
+    write_file(probe / "Cargo.toml", f'{package}\n[dependencies]\nevcxr_jupyter = "={EVCXR}"\n')
     write_file(probe / "src" / "lib.rs", "")
     run(["cargo", "fetch", "-q", "--target", host()], cwd=probe, hint=jupyter.NETWORK)
-    described = output_of(["cargo", "metadata", "-q", "--format-version=1", "--filter-platform", host(), "--manifest-path", probe / "Cargo.toml"])
+    metadata = ["cargo", "metadata", "-q", "--format-version=1", "--filter-platform", host()]
+    described = output_of([*metadata, "--manifest-path", probe / "Cargo.toml"])
     packages = json.loads(described or '{"packages": []}')["packages"]
     manifests = [Path(p["manifest_path"]) for p in packages if (p["name"], p["version"]) == ("evcxr_jupyter", EVCXR)]
     if not manifests:

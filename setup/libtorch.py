@@ -16,6 +16,8 @@ from steps import ROOT, TOOLS, Clock, SetupError, digest, forget, is_done, mark_
 # The release that tch 0.26 binds to; torch-sys refuses others where it can tell.
 VERSION = "2.13.0"
 MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_18", "manylinux_2_17", "manylinux2014")
+# Raised when what is unpacked, or where, changes.
+LAYOUT = "1"
 # The wheels looked into; libtorch is the same for every Python release, so one is asked for by name.
 WHEEL_TAGS = {
     ("linux", "x86_64"): [f"{tag}_x86_64" for tag in MANYLINUX],
@@ -35,7 +37,7 @@ def prepare(clock: Clock) -> Path:
     cuda = os.environ.get("CUDA", "") not in ("", "0")
     root, requirements = (TOOLS / "libtorch-cuda", "torch-cuda.txt") if cuda else (TOOLS / "libtorch", "torch.txt")
     folder = root / "torch" if cuda else root
-    key = digest(*(ROOT / "setup" / name for name in ("torch.txt", requirements, "libtorch.py")))
+    key = digest(LAYOUT, *(ROOT / "setup" / name for name in ("torch.txt", requirements)))
     if is_done(root.name, key) and folder.exists():
         return folder
     forget(root.name)
@@ -60,8 +62,9 @@ def check_given(folder: Path) -> Path:
     found = version_of(folder)
     if found != VERSION and "LIBTORCH_BYPASS_VERSION_CHECK" not in os.environ:
         raise SetupError(
-            f"LIBTORCH={folder}: expected libtorch {VERSION}, which tch 0.26 is made for, found {found or 'no version'}. "
-            f"Set LIBTORCH to a libtorch {VERSION}, or unset it to let the set-up bring its own."
+            f"LIBTORCH={folder}: expected libtorch {VERSION}, which tch 0.26 is made for, "
+            f"found {found or 'no version'}. Set LIBTORCH to a libtorch {VERSION}, "
+            "or unset it to let the set-up bring its own."
         )
     return folder.resolve()
 
@@ -74,7 +77,8 @@ def version_of(folder: Path) -> str | None:
     for header in ("torch/headeronly/version.h", "torch/csrc/api/include/torch/version.h"):
         path = folder / "include" / header
         if path.is_file():
-            parts = dict(re.findall(r"#define TORCH_VERSION_(MAJOR|MINOR|PATCH) (\d+)", path.read_text(encoding="utf-8")))
+            lines = path.read_text(encoding="utf-8")
+            parts = dict(re.findall(r"#define TORCH_VERSION_(MAJOR|MINOR|PATCH) (\d+)", lines))
             if len(parts) == 3:
                 return f"{parts['MAJOR']}.{parts['MINOR']}.{parts['PATCH']}"
     return None
@@ -124,7 +128,7 @@ def place_of(entry: PurePosixPath, cuda: bool) -> PurePosixPath | None:
     parts = entry.parts
     if parts[0] == "torch" and parts[1] == "include":
         return entry if cuda else PurePosixPath(*parts[1:])
-    library = len(parts) > 2 and parts[-2] == "lib" and parts[0] in ("torch", "nvidia")
+    library = len(parts) > 2 and parts[-2] == "lib" and parts[0] in ("torch", "nvidia") and ".so" in entry.name
     unwanted = NOT_FOR_RUST if cuda else NOT_FOR_RUST + NOT_FOR_CPU
     if not library or entry.name.startswith(unwanted):
         return None

@@ -60,8 +60,9 @@ def test(clock: Clock) -> None:
 
 def run_esc10(clock: Clock) -> None:
     """The whole notebook on real recordings, downloaded from an archive served on this machine."""
+    script = esc10.packing_script()
     set_up(clock)
-    esc10.run_from_loopback(clock)
+    esc10.run_from_loopback(clock, script)
 
 
 def lab(clock: Clock) -> None:
@@ -70,7 +71,12 @@ def lab(clock: Clock) -> None:
     say("JupyterLab opens in the browser; Ctrl-C here ends it.")
     environment = {**os.environ, **jupyter.environment()}
     os.chdir(ROOT)
-    os.execve(jupyter.PYTHON, [str(jupyter.PYTHON), "-m", "jupyterlab", kernel.NOTEBOOK.name], environment)
+    # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
+    as_root = ["--allow-root"] if os.geteuid() == 0 else []
+    # Looking for language servers runs npm, which writes into the home folder.
+    quiet = "--LanguageServerManager.autodetect=False"
+    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, quiet, kernel.NOTEBOOK.name]
+    os.execve(command[0], command, environment)
 
 
 COMMANDS = {

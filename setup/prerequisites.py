@@ -20,7 +20,7 @@ RUSTUP = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then
 INSTALL = {
     "rust": {"linux": RUSTUP, "darwin": RUSTUP},
     "rust-update": {"linux": "rustup update stable", "darwin": "rustup update stable"},
-    "rust-components": {"linux": "rustup component add rustfmt clippy", "darwin": "rustup component add rustfmt clippy"},
+    "rust-tools": {"linux": "rustup component add rustfmt clippy", "darwin": "rustup component add rustfmt clippy"},
     "venv": {"linux": "sudo apt install python3-venv", "darwin": "brew install python"},
     "c++": {"linux": "sudo apt install build-essential", "darwin": "xcode-select --install"},
 }
@@ -44,7 +44,7 @@ def rust_problems(for_tests: bool) -> list[str]:
         if version_of(version) < RUST_MIN:
             return [item(f"Rust {wanted} or newer (found {version})", "rust-update")]
     if for_tests and any(output_of(["cargo", tool, "--version"]) is None for tool in ("fmt", "clippy")):
-        return [item("rustfmt and clippy, which the tests use", "rust-components")]
+        return [item("rustfmt and clippy, which the tests use", "rust-tools")]
     return []
 
 

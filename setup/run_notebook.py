@@ -1,8 +1,9 @@
 """Executes a notebook with its Rust kernel, and fails when any cell failed.
 
-evcxr answers "ok" to a cell that panicked or whose `?` failed: all such a cell leaves is text on stderr, and often that
-arrives only after the cell is over. So every message of the kernel is looked at, whenever it comes; any text on stderr, any
-error output and any value shown as `Err(…)` fails the run, and so does a file that should be there afterwards and is not.
+evcxr answers "ok" to a cell that panicked or whose `?` failed: all such a cell leaves is text on stderr, and often
+that arrives only after the cell is over. So every message of the kernel is looked at, whenever it comes; any text on
+stderr, any error output and any value shown as `Err(…)` fails the run, and so does a file that should be there
+afterwards and is not.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ def describe(cell: Cell, complaint: str) -> str:
     source = "\n".join(f"    {line}" for line in cell.source.splitlines())
     output = "\n".join(f"    {line}" for line in ANSI.sub("", complaint).strip().splitlines())
     stage = f', under "{cell.stage}"' if cell.stage else ""
-    return f"code cell {cell.number}{stage} failed. Its source:\n{source}\nWhat it left on stderr or as an error:\n{output}"
+    return f"code cell {cell.number}{stage} failed. Its source:\n{source}\nIts stderr or error:\n{output}"
 
 
 def missing_artifacts(listing: Path, data_dir: Path) -> list[str]:
@@ -275,10 +276,10 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--output", type=Path, required=True, help="folder for the executed notebook, the page, the seconds")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what the run makes")
     parser.add_argument("--kernel", default="audio_transformer")
     parser.add_argument("--timeout", type=int, default=7200, help="seconds one cell may take")
-    parser.add_argument("--expect", type=Path, help="file with one glob per line, each to match a file under --data-dir")
+    parser.add_argument("--expect", type=Path, help="a glob per line, each to match under --data-dir")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     args = parser.parse_args()
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,24 @@ class CleanNotebook(unittest.TestCase):
 
     def test_no_kernel_stays_behind(self) -> None:
         self.assertEqual(self.folder.kernels(), [])
+
+
+class FirstResult(unittest.TestCase):
+    """What the project's evcxr.toml sets right."""
+
+    def test_the_first_cell_with_a_question_mark_shows_its_picture_too(self) -> None:
+        shown = (
+            "#[derive(Debug)]\npub struct Picture;\n"
+            "impl Picture {\n"
+            f"    pub fn evcxr_display(&self) {{ {PICTURE} }}\n"
+            "}\n"
+        )
+        folder = Folder(self, shown, "Ok::<Picture, String>(Picture)?")
+        for name in ("evcxr.toml", "Cargo.lock"):
+            shutil.copyfile(SETUP.parent / name, folder.path / name)
+        result = folder.run()
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("image/png", folder.executed().cells[2].outputs[0].data)
 
 
 class PlantedFailures(unittest.TestCase):
