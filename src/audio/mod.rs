@@ -6,6 +6,7 @@
 mod compressed;
 mod content;
 mod edit_list;
+mod mpeg;
 mod riff;
 mod wav;
 mod write;

@@ -46,7 +46,9 @@ pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) 
     let header = layout.header();
     match WavReader::new(&header[..]).ok().and_then(|wav| Sample::of(wav.spec(), &layout)) {
         Some(sample) => decode_pcm(&mut source, &layout, sample, path),
-        None => compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), path),
+        None => {
+            compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), len, path)
+        }
     }
 }
 
