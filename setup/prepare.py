@@ -43,7 +43,7 @@ def run_notebook(clock: Clock) -> None:
     """The whole notebook on DATASET, into the project's own data folder."""
     set_up(clock)
     with clock.step(f"notebook (DATASET={os.environ.get('DATASET', 'demo')})"):
-        checks.execute_notebook(NOTEBOOK_OUTPUT, Path(os.environ.get("DATA_DIR", ROOT / "data")))
+        checks.execute_notebook(NOTEBOOK_OUTPUT, Path(os.environ.get("DATA_DIR", "data")))
 
 
 def refresh_notebook(clock: Clock) -> None:
