@@ -239,6 +239,7 @@ fn bare_frames_are_refused_when_cut_inside_one() {
         ("aac-48000Hz-mono.aac", 5),
         ("mp3-44100Hz-stereo.mp3", 2),
         ("mp3-22050Hz-mono-vbr.mp3", 2),
+        ("mp3-8000Hz-mono.mp3", 2),
     ];
     for (name, n_ends) in ends {
         let whole = bytes(name);
