@@ -10,6 +10,8 @@ use crate::{Error, Result};
 const MAX_CHUNK_LEN: u64 = 1 << 12;
 /// As many channels as `WAVEFORMATEXTENSIBLE` has names for.
 const MAX_CHANNELS: u16 = 32;
+/// The tag of a `fmt ` chunk that tells its format, and the names of its channels, further on (`WAVEFORMATEXTENSIBLE`).
+const EXTENSIBLE: u16 = 0xFFFE;
 /// Lengths from here on are what programs write that cannot come back for the true one (SoX 0x7FFF_F000, others 0xFFFF_FFFF).
 const UNKNOWN_LEN: u64 = 0x7FFF_0000;
 
@@ -52,10 +54,15 @@ impl Layout {
         self.data_len / u64::from(self.frame_len())
     }
 
-    /// The header as it should have been: true lengths, no other chunks.
+    /// The header as it should have been: true lengths, no other chunks, and as many channels named as there are.
     pub(super) fn header(&self) -> Vec<u8> {
+        let mut fmt = self.fmt.clone();
+        if self.tag() == EXTENSIBLE && fmt.len() >= 24 {
+            let names = (1_u64 << self.channels()) - 1;
+            fmt[20..24].copy_from_slice(&(names as u32).to_le_bytes());
+        }
         let mut header = b"RIFF\xFF\xFF\xFF\xFFWAVE".to_vec();
-        for (name, body) in [(b"fmt ", &self.fmt), (b"fact", &self.fact)] {
+        for (name, body) in [(b"fmt ", &fmt), (b"fact", &self.fact)] {
             if !body.is_empty() {
                 header.extend_from_slice(name);
                 header.extend_from_slice(&(body.len() as u32).to_le_bytes());

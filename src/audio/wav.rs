@@ -28,7 +28,7 @@ pub struct WavInfo {
 /// Reads what a WAV file says about itself and checks that its samples are all there, without converting them.
 ///
 /// # Errors
-/// As [`read`](super::read), but for what only the samples themselves can tell; and a file that is not a WAV is refused.
+/// As [`read`](super::read), but for codec, greatest length and the samples' values; and a file that is not a WAV is refused.
 pub fn wav_info(path: &Path) -> Result<WavInfo> {
     let (file, len) = open(path)?;
     let layout = find_samples(&mut BufReader::new(file), len, path)?;
@@ -46,7 +46,9 @@ pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) 
     let header = layout.header();
     match WavReader::new(&header[..]).ok().and_then(|wav| Sample::of(wav.spec(), &layout)) {
         Some(sample) => decode_pcm(&mut source, &layout, sample, path),
-        None => compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), path),
+        None => {
+            compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), len, path)
+        }
     }
 }
 
