@@ -1,4 +1,4 @@
-"""Runs the notebook on real recordings: packs them as an archive, serves it on loopback, and downloads it from there."""
+"""Runs the notebook on real recordings: packs them as an archive, serves it here, downloads it from there."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ import sys
 
 if sys.version_info < (3, 10):
     sys.exit(
-        "Python 3.10 or newer is needed, found %d.%d (%s).\n" % (sys.version_info[0], sys.version_info[1], sys.executable)
-        + "  Debian/Ubuntu: sudo apt install python3 python3-venv     macOS: brew install python\n"
+        "Python 3.10 or newer is needed, found " + sys.version.split()[0] + " (" + sys.executable + ").\n"
+        "  Debian/Ubuntu: sudo apt install python3 python3-venv     macOS: brew install python\n"
         "  Another one already installed? Name it: make PYTHON=python3.12 run"
     )
 

@@ -211,7 +211,9 @@ def missing_artifacts(listing: Path, data_dir: Path) -> list[str]:
     return [p for p in patterns if not any(f.is_file() and f.stat().st_size for f in data_dir.glob(p))]
 
 
-def run(notebook: Path, output: Path, kernel: str, timeout_s: int | None, expect: Path | None, data_dir: Path) -> Report:
+def run(
+    notebook: Path, output: Path, kernel: str, timeout_s: int | None, expect: Path | None, data_dir: Path
+) -> Report:
     """Executes a notebook; writes the executed copy, the page and the seconds under `output`."""
     executed, page = output / f"{notebook.stem}.executed.ipynb", output / f"{notebook.stem}.html"
     failed, log = output / f"{notebook.stem}.failed.ipynb", output / "kernel.log"
