@@ -61,19 +61,26 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
 
 
 def show_steps(ours: Worker, sounds: list[str], out: pathlib.Path, rounds: int) -> None:
-    """Prints where our time goes, and the bound that the machine sets to each step."""
+    """Prints where our time goes, and what the bytes and the transforms alone take."""
     answers = []
     for _ in range(rounds):
         clear(out)
         answers.append(ours.ask(job="steps", clips=sounds, out=str(out)))
-    timed = answers[0]["seconds"]
-    seconds = {step: statistics.median(answer["seconds"][step] for answer in answers) for step in timed}
-    seconds["mel"] = seconds["stft_mel"] - seconds["stft"]
-    seconds = {step: seconds[step] for step in STEPS}
-    limit = answers[-1]["limit"]
-    total = sum(seconds.values())
-    print(f"\n| {'step':12} | {'ms/clip':>8} | {'share':>6} | work per clip")
-    print(f"|{'-' * 14}|{'-' * 10}|{'-' * 8}|{'-' * 40}")
+    medians = {name: statistics.median(answer["seconds"][name] for answer in answers) for name in answers[0]["seconds"]}
+    medians["mel"] = medians["stft_mel"] - medians["stft"]
+    total = sum(medians[step] for step in STEPS)
+    limits = answers[-1]["limit"]
+    print(f"\n| {'step':9} | ms/clip |  share | limit, ms | what sets it")
+    print(f"|{'-' * 11}|{'-' * 9}|{'-' * 8}|{'-' * 11}|{'-' * 50}")
     for step in STEPS:
-        print(f"| {step:12} | {1e3 * seconds[step]:8.3f} | {100 * seconds[step] / total:5.1f}% | {limit[step]}")
-    print(f"| {'total':12} | {1e3 * total:8.3f} |        |")
+        limit_ms = f"{1e3 * medians['limit_' + step]:9.3f}" if step in limits else f"{'':9}"
+        share = 100 * medians[step] / total
+        print(f"| {step:9} | {1e3 * medians[step]:7.3f} | {share:5.1f}% | {limit_ms} | {limits.get(step, '')}")
+    print(f"| {'total':9} | {1e3 * total:7.3f} |        | {1e3 * sum(medians['limit_' + step] for step in limits):9.3f} |")
+
+
+def resample_quality(_arguments: argparse.Namespace) -> list[Row]:
+    """Prints our resampler's figures and soxr_hq's side by side; no row, because none of it is a speed."""
+    command = [peer_python(), BENCH / "resample_quality.py", *build_example("bench_front_end")]
+    subprocess.run(command, check=True)
+    return []

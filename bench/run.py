@@ -13,6 +13,7 @@ import harness
 # A stage is a function of the parsed arguments that measures and gives its rows.
 STAGES = {
     "front_end": front_end.measure,
+    "resample_quality": front_end.resample_quality,
 }
 
 
@@ -26,7 +27,8 @@ def main() -> None:
         parser.error(f"no such stage: {', '.join(sorted(unknown))}")
     print(harness.machine(), flush=True)
     for name in arguments.stages or STAGES:
-        harness.publish(STAGES[name](arguments))
+        if rows := STAGES[name](arguments):
+            harness.publish(rows)
 
 
 if __name__ == "__main__":

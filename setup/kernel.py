@@ -111,6 +111,9 @@ def write_kernelspec(libtorch: Path) -> None:
             "LIBTORCH": str(libtorch),
             # Settings of evcxr under the home folder would change what this project's kernel builds.
             "EVCXR_CONFIG_DIR": str(TOOLS / "evcxr"),
+            # libtorch's threads wait asleep instead of spinning: beside other work on the same cores, spinning made
+            # training ten times slower.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         },
     }
     folder = Path(jupyter.environment()["JUPYTER_PATH"]) / "kernels" / KERNEL

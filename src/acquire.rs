@@ -100,7 +100,9 @@ fn open_whole(config: &Config, root: &Path) -> Result<Catalog> {
 /// The part of a data set that the config asks for.
 fn select(config: &Config, whole: Catalog) -> Result<Catalog> {
     match config.data.source {
-        DataSource::Esc10 if config.data.metadata_path.is_none() => whole.esc10(),
+        DataSource::Esc10 if config.data.metadata_path.is_none() => {
+            Ok(Catalog { name: config.data.source.name(), ..whole.esc10()? })
+        }
         _ => Ok(whole),
     }
 }

@@ -16,7 +16,7 @@ pub const FEATURE_VERSION: u32 = 1;
 const STD_OFFSET: f64 = 1e-6;
 
 /// Resamplers kept at once: more input rates than this in one data set and the oldest is planned again.
-const MAX_RESAMPLERS: usize = 8;
+const MAX_RESAMPLERS: usize = 4;
 
 /// Samples of room kept from clip to clip (a minute at 16 kHz, 4 MB); that of a longer clip is given back.
 const KEPT_SAMPLES: usize = 960_000;

@@ -71,6 +71,9 @@ pub fn preprocess(config: &Config) -> Result<PreprocessReport> {
 /// As [`preprocess`].
 pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessReport> {
     config.validate()?;
+    if let Some(warning) = config.features.warning()? {
+        println!("warning: {warning}");
+    }
     let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
     let settings = FeatureSettings::new(&config.clip, &config.features);

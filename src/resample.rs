@@ -15,10 +15,10 @@ pub const SAMPLE_RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 const MAX_ABS_SAMPLE: f32 = 1e12;
 
 /// The filter spans at least this many samples of the lower rate: with the squared Blackman-Harris window, whose
-/// transition is 27.5 / length of the Nyquist frequency wide, the passband reaches 0.97 × the lower Nyquist frequency.
-/// Blocks of this size are also where the FFTs run fastest: overlap-add transforms each block at twice its length,
-/// and a few thousand points stay in the first levels of cache.
-const MIN_FILTER_LENGTH: usize = 1000;
+/// transition is 27.5 / length of the Nyquist frequency wide, the passband reaches at least 0.945 × the lower Nyquist frequency
+/// (0.957 from 44.1 to 16 kHz). Blocks of this size are also where the conversion runs fastest: of 2 to 48 units of
+/// 441 samples at 44.1 kHz, 4 took least time.
+const MIN_FILTER_LENGTH: usize = 500;
 
 /// A converter from one sample rate to another; one per thread.
 pub struct Resampler {

@@ -207,6 +207,9 @@ fn epochs_are_whole_and_a_single_one_is_a_dot() {
     let ticks = texts(&five);
     assert!(["1", "2", "3", "4", "5"].iter().all(|epoch| ticks.iter().any(|tick| tick == epoch)), "{ticks:?}");
     assert!(!ticks.iter().any(|tick| tick == "1.5" || tick == "2.5"), "{ticks:?}");
+    let long = plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1.0; 300])]).unwrap();
+    let whole = texts(&long).iter().filter(|text| text.parse::<u32>().is_ok()).count();
+    assert!((3..=8).contains(&whole), "300 epochs have {whole} ticks");
     let one = plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[2.3])]).unwrap();
     assert!(one.svg().contains("<circle"));
 }

@@ -12,19 +12,19 @@ use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySou
 use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
 use symphonia::default::get_codecs;
 
-use super::content::{Container, codec_name, is_mpeg_sync, skip_id3, sniff};
-use super::{Source, Waveform, check_length, check_sample_rate, check_samples, edit_list, refuse};
+use super::content::{Container, codec_name, skip_id3, sniff};
+use super::{Source, Waveform, check_length, check_sample_rate, check_samples, edit_list, mpeg, refuse};
 use crate::{Error, Result};
 
 const CODECS: &str = "samples as PCM, ADPCM, A-law, mu-law, FLAC, Vorbis, MP3 or AAC-LC";
 
 /// Decodes a WAV that hound refuses: `source` is its header, set right, and its samples in format `tag`.
-pub(super) fn decode_wav(source: impl Read + Send + Sync, tag: u16, path: &Path) -> Result<Waveform> {
+pub(super) fn decode_wav(source: impl Read + Send + Sync, tag: u16, len: u64, path: &Path) -> Result<Waveform> {
     guarded(path, || {
         let stream = MediaSourceStream::new(Box::new(ReadOnlySource::new(source)), Default::default());
-        let reader = WavReader::try_new(stream, FormatOptions::default())
+        let reader = open(stream, Container::Wav)
             .map_err(|error| refuse(path, None, CODECS, format!("WAV format {tag:#06x} ({error})")))?;
-        decode_stream(Box::new(reader), None, path)
+        decode_stream(reader, Container::Wav, len, path)
     })
 }
 
@@ -34,14 +34,20 @@ pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) 
     let container = sniff(&mut source, start, path)?;
     let edit = match container {
         Container::Mp4 => edit_list::read(&mut source, len).map_err(Error::io("read", path))?,
-        _ => None,
+        Container::Mpeg | Container::Adts => {
+            if mpeg::ends_in_a_frame(&mut source, start, len).map_err(Error::io("read", path))? {
+                return Err(refuse(path, Some(len), "a whole last frame", "the end of the file inside it"));
+            }
+            None
+        }
+        Container::Wav | Container::Flac | Container::Ogg => None,
     };
     source.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
     let media = Media { source: source.into_inner(), start, len, seekable: container.is_seekable() };
     guarded(path, || {
         let stream = MediaSourceStream::new(Box::new(media), Default::default());
         let reader = open(stream, container).map_err(|error| broken(&error, len, 0, path))?;
-        let mut waveform = decode_stream(reader, Some((container, len)), path)?;
+        let mut waveform = decode_stream(reader, container, len, path)?;
         if let Some(edit) = edit {
             edit.apply(&mut waveform.samples, waveform.sample_rate);
         }
@@ -55,15 +61,21 @@ impl Container {
         !matches!(self, Container::Mpeg | Container::Adts)
     }
 
-    /// Whether the count of frames it gives is one to hold it to.
-    fn counts_frames(self) -> bool {
-        matches!(self, Container::Flac | Container::Ogg | Container::Mpeg)
+    /// By how many frames a whole file, in blocks of so many, may fall short of the count in it; `None` where that says nothing.
+    fn slack(self, block_len: usize) -> Option<u64> {
+        match self {
+            Container::Flac | Container::Ogg => Some(0),
+            // Some encoders count the block with the count.
+            Container::Mpeg => Some(block_len as u64),
+            Container::Wav | Container::Adts | Container::Mp4 => None,
+        }
     }
 }
 
 fn open(mut stream: MediaSourceStream, container: Container) -> Result<Box<dyn FormatReader + '_>, SymphoniaError> {
     let options = FormatOptions::default();
     Ok(match container {
+        Container::Wav => Box::new(WavReader::try_new(stream, options)?),
         Container::Flac => Box::new(FlacReader::try_new(stream, options)?),
         Container::Ogg => Box::new(OggReader::try_new(stream, options)?),
         Container::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
@@ -118,10 +130,10 @@ fn guarded(path: &Path, decode: impl FnOnce() -> Result<Waveform>) -> Result<Wav
 
 fn decode_stream(
     mut reader: Box<dyn FormatReader + '_>,
-    container: Option<(Container, u64)>,
+    container: Container,
+    len: u64,
     path: &Path,
 ) -> Result<Waveform> {
-    let len = container.map_or(0, |(_, len)| len);
     let no_track = || refuse(path, None, "an audio track", "none");
     let track = reader.default_track(TrackType::Audio).ok_or_else(no_track)?;
     let (track_id, n_promised) = (track.id, track.num_frames);
@@ -133,26 +145,20 @@ fn decode_stream(
         refuse(path, None, CODECS, format!("{}{reason}", codec_name(params.codec)))
     })?;
     let mut decoded = Decoded::default();
-    let mut n_bytes = 0;
     while let Some(packet) = reader.next_packet().map_err(|error| broken(&error, len, decoded.samples.len(), path))? {
         if packet.track_id == track_id {
-            n_bytes += packet.data.len() as u64;
             let buffer = decoder.decode(&packet).map_err(|error| broken(&error, len, decoded.samples.len(), path))?;
             decoded.append(&buffer, path)?;
         }
     }
     let n_frames = decoded.samples.len() as u64;
-    if let (Some((container, len)), Some(n_promised)) = (container, n_promised)
-        && container.counts_frames()
-        && n_frames < n_promised
+    if let (Some(slack), Some(n_promised)) = (container.slack(decoded.block_len), n_promised)
+        && n_frames + slack < n_promised
     {
         return Err(refuse(path, Some(len), format!("{n_promised} frames"), format!("{n_frames}")));
     }
     if decoder.finalize().verify_ok == Some(false) {
         return Err(refuse(path, None, "samples with the checksum in the file", "samples with another"));
-    }
-    if n_promised.is_none() && matches!(container, Some((Container::Mpeg, _))) && ends_in_a_cut_frame(reader, n_bytes) {
-        return Err(refuse(path, Some(len), "a whole last frame", format!("a part of one behind {n_frames} frames")));
     }
     if decoded.samples.is_empty() {
         return Err(refuse(path, None, "at least one frame of samples", "none"));
@@ -160,21 +166,13 @@ fn decode_stream(
     Ok(Waveform { samples: decoded.samples, sample_rate: decoded.sample_rate })
 }
 
-/// Whether another MPEG frame starts behind `n_bytes` of whole ones.
-fn ends_in_a_cut_frame(reader: Box<dyn FormatReader + '_>, n_bytes: u64) -> bool {
-    let mut stream = reader.into_inner();
-    let mut sync = [0; 2];
-    stream.seek(SeekFrom::Start(n_bytes)).is_ok()
-        && stream.read_exact(&mut sync).is_ok()
-        && sync[0] == 0xFF
-        && is_mpeg_sync(sync[1])
-}
-
 /// What has been decoded so far, as mono.
 #[derive(Default)]
 struct Decoded {
     samples: Vec<f32>,
     sample_rate: u32,
+    /// The most frames in one packet.
+    block_len: usize,
     interleaved: Vec<f32>,
 }
 
@@ -189,6 +187,7 @@ impl Decoded {
             return Err(refuse(path, None, format!("{} Hz throughout", self.sample_rate), found));
         }
         self.sample_rate = check_sample_rate(rate, path)?;
+        self.block_len = self.block_len.max(buffer.frames());
         check_length((done + buffer.frames()) as u64, rate, path)?;
         buffer.copy_to_vec_interleaved(&mut self.interleaved);
         let channels = buffer.spec().channels().count().max(1);

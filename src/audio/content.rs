@@ -12,6 +12,8 @@ use crate::{Error, Result};
 /// The containers and bare streams that can be opened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Container {
+    /// A WAV that hound refuses; told by [`is_wav`](super::riff::is_wav).
+    Wav,
     Flac,
     Ogg,
     /// MP3 frames, one after the other.
@@ -64,7 +66,8 @@ pub(super) fn sniff(source: &mut BufReader<impl Source>, start: u64, path: &Path
         },
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => Ok(Container::Mp4),
         [0xFF, b, ..] if b & 0xF6 == 0xF0 => Ok(Container::Adts),
-        [0xFF, b, ..] if is_mpeg_sync(b) => Ok(Container::Mpeg),
+        // Version and layer not reserved.
+        [0xFF, b, ..] if b & 0xE0 == 0xE0 && b & 0x18 != 0x08 && b & 0x06 != 0 => Ok(Container::Mpeg),
         // Behind a tag there may be padding; only MPEG streams put up with it.
         _ if start > 0 => Ok(Container::Mpeg),
         _ => {
@@ -73,11 +76,6 @@ pub(super) fn sniff(source: &mut BufReader<impl Source>, start: u64, path: &Path
             Err(refuse(path, Some(start), expected, found))
         }
     }
-}
-
-/// Whether `second`, behind 0xFF, makes the start of an MPEG audio frame (layer and version not reserved).
-pub(super) fn is_mpeg_sync(second: u8) -> bool {
-    second & 0xE0 == 0xE0 && second & 0x18 != 0x08 && second & 0x06 != 0
 }
 
 fn ogg_codec(page: &[u8]) -> Option<&'static str> {

@@ -130,3 +130,69 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn atom(kind: &[u8; 4], bodies: &[Vec<u8>]) -> Vec<u8> {
+        let body = bodies.concat();
+        [&(body.len() as u32 + 8).to_be_bytes(), &kind[..], &body].concat()
+    }
+
+    /// A `moov` with one sound track: media at 44,100 ticks per second, movie at 1,000.
+    fn moov(elst: Vec<u8>) -> Vec<u8> {
+        let scale = |kind: &[u8; 4], ticks_per_s: u32| atom(kind, &[vec![0; 12], ticks_per_s.to_be_bytes().to_vec()]);
+        let handler = atom(b"hdlr", &[vec![0; 8], b"soun".to_vec()]);
+        let mdia = atom(b"mdia", &[scale(b"mdhd", 44_100), handler]);
+        [scale(b"mvhd", 1_000), atom(b"trak", &[atom(b"edts", &[atom(b"elst", &[elst])]), mdia])].concat()
+    }
+
+    /// An edit list of version 0: duration and start of each entry, at speed 1.
+    fn narrow(entries: &[(u32, i32)]) -> Vec<u8> {
+        let mut elst = [[0; 4], (entries.len() as u32).to_be_bytes()].concat();
+        for (duration, start) in entries {
+            elst.extend([duration.to_be_bytes(), start.to_be_bytes(), [0, 1, 0, 0]].concat());
+        }
+        elst
+    }
+
+    /// The same of version 1.
+    fn wide(entries: &[(u64, i64)]) -> Vec<u8> {
+        let mut elst = [[1, 0, 0, 0], (entries.len() as u32).to_be_bytes()].concat();
+        for (duration, start) in entries {
+            elst.extend([&duration.to_be_bytes()[..], &start.to_be_bytes(), &[0, 1, 0, 0]].concat());
+        }
+        elst
+    }
+
+    const EDIT: Edit = Edit { start: 1_024, start_ticks_per_s: 44_100, duration: 500, duration_ticks_per_s: 1_000 };
+
+    #[test]
+    fn both_widths_read_the_same_and_a_gap_in_front_is_passed_over() {
+        assert_eq!(edit(&moov(narrow(&[(500, 1_024)]))), Some(EDIT));
+        assert_eq!(edit(&moov(wide(&[(500, 1_024)]))), Some(EDIT));
+        assert_eq!(edit(&moov(narrow(&[(20, -1), (500, 1_024)]))), Some(EDIT));
+    }
+
+    #[test]
+    fn several_stretches_and_damaged_lists_are_left_alone() {
+        assert_eq!(edit(&moov(narrow(&[(500, 1_024), (500, 90_000)]))), None);
+        assert_eq!(edit(&moov(narrow(&[]))), None);
+        let whole = moov(narrow(&[(500, 1_024)]));
+        for len in 0..whole.len() {
+            assert_eq!(edit(&whole[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn an_edit_keeps_its_stretch_and_one_that_keeps_nothing_changes_nothing() {
+        let whole: Vec<f32> = (0..44_100).map(|n| n as f32).collect();
+        let mut samples = whole.clone();
+        EDIT.apply(&mut samples, 44_100);
+        assert_eq!(samples, whole[1_024..1_024 + 22_050]);
+        let mut samples = whole.clone();
+        Edit { start: 44_100, ..EDIT }.apply(&mut samples, 44_100);
+        assert_eq!(samples, whole);
+    }
+}

@@ -6,6 +6,8 @@
 mod compressed;
 mod content;
 mod edit_list;
+mod mpeg;
+mod riff;
 mod wav;
 mod write;
 
@@ -19,7 +21,7 @@ pub use write::{wav_bytes, write_wav};
 
 use crate::{Error, Result};
 
-/// Sample rates a file may have, in Hz: below, a clip could grow a thousandfold on the way to 16 kHz; above, no recorder goes.
+/// Sample rates a file may have, in Hz: below, a clip would grow more than sixteenfold on the way to 16 kHz; above, no recorder goes.
 pub const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 /// The most frames one file may decode to: over an hour at 48 kHz, 800 MB as mono `f32`. Checked as decoding goes.
 pub const MAX_FRAMES: usize = 200_000_000;
@@ -48,6 +50,10 @@ impl Waveform {
 ///
 /// Integer samples are scaled to [-1, 1), float samples are taken as they are. What an encoder added at the start and the end is
 /// cut off where the file tells how much (MP3, M4A, Vorbis).
+///
+/// A file cut short is refused. A WAV whose header shows that its writer never knew its length (zero, 0xFFFF_FFFF and the like:
+/// pipes, recorders that were killed), or that got the length of its samples alone wrong, is read to its end; chunks behind the
+/// samples may be missing. MP3 and AAC without a container can lose whole frames at their end unnoticed.
 ///
 /// # Errors
 /// [`Error::Io`] when the system refuses; [`Error::Audio`], with file, offset where known, expected and found, when the file is
@@ -86,7 +92,7 @@ fn decode_from(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
     }
     let mut source = BufReader::new(source);
     let start = source.fill_buf().map_err(Error::io("read", path))?;
-    if wav::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
+    if riff::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
 }
 
 fn check_sample_rate(sample_rate: u32, path: &Path) -> Result<u32> {

@@ -38,8 +38,7 @@ impl Server {
         // An error means that a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = shown(url);
-        let bad = |error: &dyn std::error::Error| failed(&shown, error.to_string(), CHECK_ADDRESS);
-        let url = Url::parse(url).map_err(|error| bad(&error))?;
+        let url = Url::parse(url).map_err(|error| failed(&shown, error.to_string(), CHECK_ADDRESS))?;
         let client = || {
             let client = Client::builder()
                 .user_agent(USER_AGENT)

@@ -69,9 +69,9 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
     let (x_low, x_high) = extent(points().map(|(x, _)| x));
     let (y_low, y_high) = extent(points().map(|(_, y)| y));
     let x = if points().all(|(x, _)| x.fract() == 0.0) {
-        // Air on both sides, so that the first and the last epoch stand clear of the frame.
-        let air = ((x_high - x_low) * 0.04).max(0.5);
-        Axis::whole(x_label, x_low - air.min(0.5), x_high + air.min(0.5), 10)
+        // Every epoch has a tick while there is room; half an epoch of air keeps the first and the last off the edge.
+        let ticks = if x_high - x_low <= 12.0 { 12 } else { 6 };
+        Axis::whole(x_label, x_low - 0.5, x_high + 0.5, ticks)
     } else {
         Axis::rounded(x_label, x_low, x_high, 8)
     };

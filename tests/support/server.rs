@@ -13,7 +13,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on a free port, gives these replies in turn, and then refuses connections.
+    /// Listens on a free port, gives these replies in turn, and then closes.
     pub fn new(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
