@@ -25,6 +25,7 @@ def set_up(clock: Clock, *, for_tests: bool = False) -> Path:
         libtorch.check_given(Path(given).expanduser())
     jupyter.install(clock)
     folder = libtorch.prepare(clock)
+    kernel.add_rust_sources(clock)
     kernel.install_evcxr(clock)
     kernel.write_kernelspec(folder)
     kernel.write_env_script(folder)
