@@ -4,11 +4,10 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import shutil
 import statistics
 import subprocess
 
-from harness import BENCH, WORK, Row, Worker, alternate, build_example, peer_python
+from harness import BENCH, WORK, Row, Worker, alternate, build_example, clear, peer_python
 
 STEPS = ["decode", "resample", "stft", "mel", "decibels", "normalise", "write"]
 
@@ -20,12 +19,6 @@ def clips(n_clips: int) -> list[str]:
         print(f"making {n_clips} clips in {folder} ...", flush=True)
         subprocess.run([peer_python(), BENCH / "clips.py", folder, str(n_clips)], check=True)
     return [str(path) for path in sorted(folder.glob("*.wav"))[:n_clips]]
-
-
-def clear(folder: pathlib.Path) -> None:
-    """Empties a folder: replacing files costs some file systems much more than making them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 def measure(arguments: argparse.Namespace) -> list[Row]:
