@@ -95,6 +95,15 @@ pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
     Ok(html::row(&tiles))
 }
 
+/// The first `n` rows of `metadata.csv`.
+///
+/// # Errors
+/// As [`tables::spectrograms`].
+pub fn metadata(dataset: &Dataset, n: usize) -> Result<Html> {
+    let rows = tables::spectrograms(&dataset.clips)?.head(Some(n));
+    Ok(table(&rows, "The first rows of metadata.csv", 0))
+}
+
 /// The mel filters: which frequencies each of the bins listens to.
 ///
 /// # Errors
