@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 pub use folders::audio_files;
+pub(crate) use folders::is_audio;
 
 /// File extensions taken for audio, in lower case. What is inside decides later how a file is decoded.
 pub const AUDIO_EXTENSIONS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac"];
