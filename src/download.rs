@@ -1,7 +1,6 @@
 //! Fetches a data set from a URL or an archive file into a folder that appears whole and verified, or not at all.
 
 mod http;
-mod staging;
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::archive::{self, Failure, Limits, Unpacked};
 use crate::catalog::Catalog;
 use crate::progress::{Progress, Unit};
+use crate::staging::Staging;
 use crate::verify::{ESC50_WAV, VerifyReport, survey, verify};
 use crate::{Error, Result};
 use http::Server;
-use staging::Staging;
 
 /// Where a data set's `.tar.gz` archive comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
