@@ -27,6 +27,9 @@ pub fn root(config: &Config) -> PathBuf {
 
 /// Makes or downloads the data set if it is missing, then verifies it against its own table, and says so on stdout.
 ///
+/// The demo, ESC-50, and archives in its layout must be complete to the file; a person's own folder, table or archive need
+/// not be: what cannot be read there is listed.
+///
 /// # Errors
 /// What synthesis, download, unpacking and verification report; the data set's folder then is what it was before.
 pub fn acquire(config: &Config) -> Result<Catalog> {
@@ -36,13 +39,36 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
         provide(config, &root)?;
     }
     let whole = open_whole(config, &root)?;
-    let own_format = config.data.metadata_path.is_some();
-    let esc50 = matches!(config.data.source, DataSource::Demo | DataSource::Esc10 | DataSource::Esc50);
-    let report = verify::verify(&whole, (esc50 && !own_format).then_some(ESC50_WAV))?;
+    let report = if promises_completeness(config, &root) {
+        verify::verify(&whole, Some(ESC50_WAV)).map_err(|error| with_next_step(error, &root))?
+    } else {
+        verify::survey(&whole)?
+    };
     println!("{}: {report}", root.display());
     let catalog = select(config, whole)?;
     println!("{}: {} clips of {} classes", catalog.name, catalog.clips.len(), catalog.labels().len());
     Ok(catalog)
+}
+
+/// Whether the data set is one that lists every file it has, in the ESC-50 layout and format, and lies in a folder made here.
+fn promises_completeness(config: &Config, root: &Path) -> bool {
+    match config.data.source {
+        _ if config.data.metadata_path.is_some() => false,
+        DataSource::Demo | DataSource::Esc10 | DataSource::Esc50 => true,
+        DataSource::Archive(_) | DataSource::Url(_) => root.join("meta/esc50.csv").is_file(),
+        DataSource::Folder(_) => false,
+    }
+}
+
+/// Tells how to get a data set anew that was made or unpacked here.
+fn with_next_step(error: Error, made: &Path) -> Error {
+    match error {
+        Error::Dataset { root, expected, found, .. } => {
+            let next = format!("Move {} away and run the stage \"Download and verify\" again.", made.display());
+            Error::Dataset { root, expected, found, next }
+        }
+        other => other,
+    }
 }
 
 /// Opens the data set that [`acquire`] left on disk, without a look into its audio files.

@@ -8,8 +8,9 @@
 //! | a table | one CSV with `filename` and `category` (and, if known, `fold`, `target`, `source`), the audio beside it or in `audio/` |
 //! | class folders | `<class>/*.wav`, `.flac`, `.ogg`, `.mp3`, `.m4a`, `.aac` … |
 //!
-//! Where no source is given, a file named like an ESC-50 clip, `fold-source-take-target`, belongs to the recording
-//! `source`; any other file is a recording of its own, named by its path without the extension.
+//! Where no source is given, a file named like an ESC-50 clip, `fold-source-take-target` (a fold from 1 to 5, a number, one
+//! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
+//! path without the extension.
 
 mod folders;
 mod folds;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 pub use folders::audio_files;
+pub(crate) use folders::is_audio;
 
 /// File extensions taken for audio, in lower case. What is inside decides later how a file is decoded.
 pub const AUDIO_EXTENSIONS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac"];
@@ -180,8 +182,11 @@ fn source_of(filename: &str) -> String {
     let whole = filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
     let stem = whole.rsplit_once('/').map_or(whole, |(_, stem)| stem);
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_fold = |part: &str| matches!(part.as_bytes(), [b'1'..=b'5']);
+    let is_take = |part: &str| matches!(part.as_bytes(), [b'A'..=b'Z']);
     match stem.split('-').collect::<Vec<_>>()[..] {
-        [fold, source, take, target] if digits(fold) && digits(target) && !source.is_empty() && !take.is_empty() => {
+        // Dates and the names of other collections have four parts as well: 2024-05-14-1, 100032-3-0-0.
+        [fold, source, take, target] if is_fold(fold) && digits(source) && is_take(take) && digits(target) => {
             source.into()
         }
         _ => whole.into(),

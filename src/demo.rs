@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audio::{self, Waveform};
 use crate::files;
+use crate::staging::{self, Staging};
 use crate::{Error, Result};
 
 /// The rate of ESC-50's files, in Hz.
@@ -81,27 +82,43 @@ pub fn synthesize(seed: u64, target: usize, fold: u32, source: usize, take: usiz
 
 /// Makes the data set at `root` (`audio/*.wav`, `meta/esc50.csv`), unless it is there already from the same recipe.
 ///
-/// The folder appears whole or not at all. Returns whether it was made now.
+/// The folder appears whole or not at all. One that was made here from another recipe is replaced; what an interrupted run
+/// left beside it is removed. Returns whether it was made now.
 ///
 /// # Errors
-/// [`Error::Io`] when the folder cannot be written; [`Error::Config`] when `clips_per_fold` is 0 or above 100.
+/// [`Error::Dataset`] when something else lies at `root`, which then stays as it is; [`Error::Io`] when the folder cannot be
+/// written; [`Error::Config`] when `clips_per_fold` is 0 or above 100.
 pub fn make(root: &Path, recipe: Recipe) -> Result<bool> {
     if !(1..=100).contains(&recipe.clips_per_fold) {
         let found = recipe.clips_per_fold.to_string();
         return Err(Error::Config { field: "data.demo_clips_per_fold", expected: "1 to 100".into(), found });
     }
-    let recipe_path = root.join("recipe.json");
-    let made_from = fs::read(&recipe_path).ok().and_then(|json| serde_json::from_slice::<Recipe>(&json).ok());
-    if made_from == Some(recipe) {
-        return Ok(false);
+    staging::remove_stale(root);
+    let made_from = fs::read(root.join("recipe.json")).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let staging = match made_from {
+        Some(made_from) if recipe == made_from => return Ok(false),
+        Some(_) => Staging::to_replace(root)?,
+        None => Staging::new(root).map_err(not_ours)?,
+    };
+    write_all(staging.path(), recipe).map_err(|error| staging.renamed(error))?;
+    if made_from.is_some() {
+        staging.replace()?
+    } else {
+        staging.commit()?
     }
-    let staging = files::beside(root);
-    let made = write_all(&staging, recipe).and_then(|()| files::replace_dir(&staging, root));
-    if made.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&staging);
+    Ok(true)
+}
+
+/// Tells that a folder is in the way which only its owner may move.
+fn not_ours(error: Error) -> Error {
+    match error {
+        Error::Dataset { root, found, .. } => {
+            let expected =
+                "a place for the demo data set: none yet, an empty folder, or one with its recipe.json".into();
+            Error::Dataset { root, expected, found, next: "Move or rename what lies there.".into() }
+        }
+        other => other,
     }
-    made.map(|()| true)
 }
 
 fn write_all(root: &Path, recipe: Recipe) -> Result<()> {
@@ -368,6 +385,43 @@ mod tests {
         assert!(!make(&root, Recipe::new(0, 1)).unwrap());
         assert!(make(&root, Recipe::new(1, 1)).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no staging folder is left");
+    }
+
+    #[test]
+    fn a_folder_that_was_not_made_here_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("demo");
+        fs::create_dir_all(root.join("birds")).unwrap();
+        for recipe in [None, Some("flour, water, salt"), Some("{\"servings\": 4}")] {
+            if let Some(recipe) = recipe {
+                fs::write(root.join("recipe.json"), recipe).unwrap();
+            }
+            let error = make(&root, Recipe::new(0, 1)).unwrap_err();
+            assert!(matches!(error, Error::Dataset { .. }), "{error}");
+            assert!(error.to_string().contains("recipe.json"), "{error}");
+            assert!(root.join("birds").is_dir());
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_folder_is_filled() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(make(dir.path(), Recipe::new(0, 1)).unwrap());
+        assert!(dir.path().join("recipe.json").is_file());
+    }
+
+    #[test]
+    fn what_an_interrupted_run_left_is_removed_even_when_nothing_is_to_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("demo");
+        for _ in 0..2 {
+            for left in [".demo.4000001.part", ".demo.4000001.old.part"] {
+                fs::create_dir_all(dir.path().join(left).join("audio")).unwrap();
+            }
+            make(&root, Recipe::new(0, 1)).unwrap();
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

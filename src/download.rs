@@ -1,7 +1,6 @@
 //! Fetches a data set from a URL or an archive file into a folder that appears whole and verified, or not at all.
 
 mod http;
-mod staging;
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::archive::{self, Failure, Limits, Unpacked};
 use crate::catalog::Catalog;
 use crate::progress::{Progress, Unit};
-use crate::verify::{ESC50_WAV, VerifyReport, verify};
+use crate::staging::Staging;
+use crate::verify::{ESC50_WAV, VerifyReport, survey, verify};
 use crate::{Error, Result};
 use http::Server;
-use staging::Staging;
 
 /// Where a data set's `.tar.gz` archive comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +94,11 @@ impl fmt::Display for Fetched {
 /// Streams the archive through gzip and tar into a folder beside `destination`, verifies it there against its own table, and
 /// renames it into place. Nothing of the archive is kept, and memory stays flat.
 ///
-/// The archive's one top folder is stripped. A data set with `meta/esc50.csv` must hold WAVs as [`ESC50_WAV`] says. Broken
-/// and stalled connections, 429 and 5xx are tried again: where the server allows (a strong `ETag` and byte ranges), from
-/// where it stopped, else from the start. `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` are honoured; loopback addresses are
-/// reached directly. What dead runs left beside `destination` is removed first.
+/// The archive's one top folder is stripped. A data set with `meta/esc50.csv` must be complete and hold WAVs as [`ESC50_WAV`]
+/// says; of any other, the report tells what cannot be read. Broken and stalled connections, 429 and 5xx are tried again:
+/// where the server allows (a strong `ETag` and byte ranges), from where it stopped, else from the start. `HTTP_PROXY`,
+/// `HTTPS_PROXY` and `NO_PROXY` are honoured; loopback addresses are reached directly. What dead runs left beside
+/// `destination` is removed first.
 ///
 /// # Errors
 /// On any error `destination` is as it was. [`Error::Dataset`] when `destination` is there already and not an empty folder,
@@ -129,8 +129,9 @@ pub fn fetch_dataset(source: &ArchiveSource, destination: &Path, options: &Downl
 
 fn check(root: &Path) -> Result<VerifyReport> {
     let catalog = Catalog::open(root)?;
-    let expected = root.join("meta/esc50.csv").is_file().then_some(ESC50_WAV);
-    verify(&catalog, expected).map_err(|error| match error {
+    let is_esc50 = root.join("meta/esc50.csv").is_file();
+    let report = if is_esc50 { verify(&catalog, Some(ESC50_WAV)) } else { survey(&catalog) };
+    report.map_err(|error| match error {
         Error::Dataset { root, expected, found, .. } => {
             let next = "Nothing was unpacked; correct the archive, or get it again from a source you trust.".into();
             Error::Dataset { root, expected, found, next }

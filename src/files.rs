@@ -52,21 +52,3 @@ pub fn beside(path: &Path) -> PathBuf {
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |file| file.write_all(bytes).map_err(Error::io("write", path)))
 }
-
-/// Puts the finished folder `staging` in the place of `root`; an older `root` is removed after it has stepped aside.
-///
-/// # Errors
-/// [`Error::Io`] when the system refuses; `root` is then what it was before.
-pub fn replace_dir(staging: &Path, root: &Path) -> Result<()> {
-    if !root.exists() {
-        return fs::rename(staging, root).map_err(Error::io("write", root));
-    }
-    let name = root.file_name().unwrap_or_default().to_string_lossy();
-    let aside = root.with_file_name(format!(".{name}.{}.old.part", std::process::id()));
-    fs::rename(root, &aside).map_err(Error::io("replace", root))?;
-    if let Err(source) = fs::rename(staging, root) {
-        let _ = fs::rename(&aside, root);
-        return Err(Error::io("write", root)(source));
-    }
-    fs::remove_dir_all(&aside).map_err(Error::io("remove", &aside))
-}

@@ -57,6 +57,7 @@ pub mod resample;
 #[cfg(feature = "pipeline")]
 pub mod show;
 pub mod spectrogram;
+mod staging;
 #[cfg(all(feature = "tables", feature = "torch"))]
 pub mod tables;
 #[cfg(feature = "torch")]

@@ -322,13 +322,29 @@ fn a_data_set_that_does_not_fit_its_table_is_refused() {
     files.push((format!("ESC-50-master/audio/{name}"), noise_wav(220_499, 3)));
     dataset(&files, &[&name, "220500 frames", "220499 frames"]);
 
-    let mut files = small_files();
-    files.push(("set/audio/c.wav".into(), noise_wav(50, 3)));
+    let mut files = esc50_files();
+    files.push(("ESC-50-master/audio/c.wav".into(), noise_wav(50, 3)));
     dataset(&files, &["audio: ", "c.wav (a file without a row)", "Nothing was unpacked"]);
+
+    let mut files = small_files();
+    for (_, content) in &mut files[1..] {
+        content.clear();
+    }
+    dataset(&files, &["2 that cannot: a.wav (", "Nothing was unpacked"]);
     files[0].1 = b"filename,class\na.wav,hiss\n".to_vec();
     files[0].0 = "set/metadata.csv".into();
     let error = Case::new(&gzip(&pack(&files))).is_refused(&["ESC-50-master/metadata.csv", "no category"]);
     assert!(matches!(error, Error::Table { .. }), "{error}");
+}
+
+#[test]
+fn a_persons_archive_may_hold_files_that_cannot_be_read_or_are_not_listed() {
+    let mut files = small_files();
+    files[1].1.clear();
+    files.push(("set/audio/c.wav".into(), noise_wav(50, 3)));
+    let report = Case::new(&gzip(&pack(&files))).fetch().unwrap().report;
+    assert_eq!((report.clips, report.wavs, report.faults.len(), report.unlisted), (2, 1, 1, 1));
+    assert_eq!(report.faults[0].0, "a.wav");
 }
 
 #[test]

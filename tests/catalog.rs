@@ -120,6 +120,16 @@ fn without_a_source_column_an_esc_like_name_tells_the_recording() {
 }
 
 #[test]
+fn names_with_four_parts_that_are_not_those_of_esc50_are_recordings_of_their_own() {
+    for name in
+        ["100032-3-0-0", "2024-05-14-1", "6-55-A-0", "1-55-a-0", "1-55-AB-0", "1-kick-A-0", "1-55-A-x", "1--A-0"]
+    {
+        let table = format!("filename,category\n{name}.wav,dog\nother.wav,cow\n");
+        assert_eq!(read_csv(table).unwrap().clips[0].source, name);
+    }
+}
+
+#[test]
 fn bom_crlf_spaces_and_further_columns_are_tolerated() {
     let catalog = read_csv("\u{feff}filename, category ,note\r\n ./a.wav ,dog,x\r\nb//c.wav,cow,y\r\n").unwrap();
     let names: Vec<_> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use audio_transformer::Error;
 use audio_transformer::audio::{Waveform, wav_bytes};
 use audio_transformer::catalog::Catalog;
-use audio_transformer::verify::{ESC50_WAV, verify};
+use audio_transformer::verify::{ESC50_WAV, survey, verify};
 use tempfile::TempDir;
 
 fn wav(n_frames: usize, sample_rate: u32) -> Vec<u8> {
@@ -96,4 +96,65 @@ fn other_formats_are_left_to_the_decoder_unless_wavs_are_asked_for() {
     let catalog = Catalog::open(folder.path()).unwrap();
     assert_eq!(verify(&catalog, None).unwrap().wavs, 0);
     faults(&catalog, &["2 that differ", "hiss/a.flac"]);
+}
+
+#[test]
+fn a_survey_lists_what_cannot_be_read_and_counts_what_is_not_listed() {
+    let (folder, catalog) = data_set();
+    write(&folder, "1.wav", b"");
+    fs::remove_file(folder.path().join("3.wav")).unwrap();
+    write(&folder, "stray.wav", &wav(10, 8_000));
+    write(&folder, "stray.FLAC", b"");
+    write(&folder, ".hidden.wav", b"");
+    fs::create_dir_all(folder.path().join("demo/audio")).unwrap();
+    write(&folder, "demo/audio/other.wav", b"");
+    let report = survey(&catalog).unwrap();
+    assert_eq!((report.clips, report.wavs, report.unlisted), (10, 8, 2));
+    let names: Vec<_> = report.faults.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!(names, ["1.wav", "3.wav"]);
+    let told = report.to_string();
+    for words in ["2 of which cannot be read", "1.wav: expected", "3.wav: a row without a file", "2 audio files among"]
+    {
+        assert!(told.contains(words), "no {words:?} in: {told}");
+    }
+}
+
+#[test]
+fn a_survey_takes_a_file_for_what_it_holds_whatever_its_name() {
+    let (folder, catalog) = data_set();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/audio");
+    fs::copy(fixtures.join("mp3-44100Hz-stereo.mp3"), folder.path().join("1.wav")).unwrap();
+    fs::copy(fixtures.join("wma-44100Hz-mono.wma"), folder.path().join("2.wav")).unwrap();
+    let report = survey(&catalog).unwrap();
+    assert_eq!((report.wavs, report.faults.len()), (8, 1));
+    assert_eq!(report.faults[0].0, "2.wav");
+    assert!(report.faults[0].1.contains("WMA"), "{report}");
+}
+
+#[test]
+fn a_survey_prints_no_more_faults_than_a_person_reads() {
+    let folder = TempDir::new().unwrap();
+    let mut table = String::from("filename,category\nhere.wav,hiss\n");
+    for index in 0..30 {
+        table += &format!("{index}.wav,rush\n");
+    }
+    write(&folder, "here.wav", &wav(10, 8_000));
+    write(&folder, "clips.csv", table.as_bytes());
+    let report = survey(&Catalog::open(folder.path()).unwrap()).unwrap();
+    assert_eq!(report.faults.len(), 30);
+    assert!(report.to_string().ends_with("and 10 more"), "{report}");
+    assert_eq!(report.to_string().lines().count(), 22);
+}
+
+#[test]
+fn a_survey_of_nothing_readable_is_an_error_that_removes_nothing() {
+    let (folder, catalog) = data_set();
+    for index in 0..10 {
+        write(&folder, format!("{index}.wav"), b"");
+    }
+    let error = survey(&catalog).unwrap_err();
+    assert!(matches!(error, Error::Dataset { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("10 that cannot: 0.wav (") && message.contains("; and 5 more"), "{message}");
+    assert!(!message.contains("emove"), "{message}");
 }

@@ -75,7 +75,8 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> R
     Ok(())
 }
 
-fn is_audio(path: &Path) -> bool {
+/// Whether this is a file with an extension of [`AUDIO_EXTENSIONS`].
+pub(crate) fn is_audio(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     AUDIO_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result, files};
 
-/// The folder being filled. Dropped before [`Staging::commit`], it is removed.
+/// The folder being filled. Dropped before it is in its place, it is removed.
 ///
 /// It is locked while its process lives, so that what dead processes left can be told and removed.
-pub(super) struct Staging {
+pub(crate) struct Staging {
     path: PathBuf,
     destination: PathBuf,
     /// Held open for its lock. `None` where folders cannot be locked.
@@ -20,12 +20,13 @@ impl Staging {
     /// Removes what dead runs left, and makes an empty folder beside `destination`, which must not be there or be empty.
     pub fn new(destination: &Path) -> Result<Self> {
         check_free(destination)?;
-        let parent = match destination.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        files::create_dir(parent)?;
-        remove_stale(parent, destination);
+        Staging::to_replace(destination)
+    }
+
+    /// As [`Staging::new`], but `destination` may hold something, for [`Staging::replace`].
+    pub fn to_replace(destination: &Path) -> Result<Self> {
+        files::create_dir(parent_of(destination))?;
+        remove_stale(destination);
         let path = files::beside(destination);
         loop {
             fs::create_dir(&path).map_err(Error::io("create folder", &path))?;
@@ -42,6 +43,7 @@ impl Staging {
     }
 
     /// Empties the folder for another try.
+    #[cfg(feature = "download")]
     pub fn clear(&self) -> Result<()> {
         for entry in fs::read_dir(&self.path).map_err(Error::io("read folder", &self.path))? {
             let path = entry.map_err(Error::io("read folder", &self.path))?.path();
@@ -56,6 +58,23 @@ impl Staging {
         fs::rename(&self.path, &self.destination).map_err(Error::io("create folder", &self.destination))?;
         self.committed = true;
         Ok(())
+    }
+
+    /// As [`Staging::commit`], but an older folder steps aside and is removed.
+    pub fn replace(self) -> Result<()> {
+        let destination = self.destination.clone();
+        if !destination.exists() {
+            return self.commit();
+        }
+        let name = destination.file_name().unwrap_or_default().to_string_lossy();
+        let old = destination.with_file_name(format!(".{name}.{}.old.part", std::process::id()));
+        // Held until the old folder is gone, so that no other process takes it for what a dead one left.
+        let _lock = File::open(&destination).ok().filter(|folder| folder.lock().is_ok());
+        fs::rename(&destination, &old).map_err(Error::io("replace", &destination))?;
+        let committed = self.commit();
+        // What fails here is put right by the next run, which removes what dead ones left; the first error is the one to tell.
+        let _ = if committed.is_ok() { fs::remove_dir_all(&old) } else { fs::rename(&old, &destination) };
+        committed
     }
 
     /// The same error, naming paths where they would have been: the reader knows nothing of this folder.
@@ -85,6 +104,14 @@ impl Drop for Staging {
     }
 }
 
+fn parent_of(destination: &Path) -> &Path {
+    match destination.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Refuses a place that holds anything but an empty folder.
 fn check_free(destination: &Path) -> Result<()> {
     let found = match fs::symlink_metadata(destination) {
         Err(_) => return Ok(()),
@@ -103,13 +130,14 @@ fn check_free(destination: &Path) -> Result<()> {
 }
 
 /// Removes the folders that dead runs left for this destination. Those that are locked belong to the living.
-fn remove_stale(parent: &Path, destination: &Path) {
+pub(crate) fn remove_stale(destination: &Path) {
     let name = destination.file_name().unwrap_or_default().to_string_lossy();
-    let Ok(entries) = fs::read_dir(parent) else { return };
+    let Ok(entries) = fs::read_dir(parent_of(destination)) else { return };
     for entry in entries.flatten() {
         let file_name = entry.file_name();
         let process = file_name.to_str().and_then(|file_name| {
-            file_name.strip_prefix('.')?.strip_prefix(&*name)?.strip_prefix('.')?.strip_suffix(".part")
+            let id = file_name.strip_prefix('.')?.strip_prefix(&*name)?.strip_prefix('.')?.strip_suffix(".part")?;
+            Some(id.strip_suffix(".old").unwrap_or(id))
         });
         let is_ours = process.is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()));
         if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
