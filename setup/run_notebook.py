@@ -118,7 +118,7 @@ class Runner(NotebookClient):
             self.cells[index].complaints.append("\n".join(content["traceback"]) + "\n")
         elif kind == "execute_result" and content["data"].get("text/plain", "").startswith("Err("):
             self.cells[index].complaints.append(content["data"]["text/plain"] + "\n")
-        elif kind == "stream" and time.monotonic() - self.cell_started > PATIENCE_S:
+        elif kind == "stream" and END_MARK not in content["text"] and time.monotonic() - self.cell_started > PATIENCE_S:
             for line in content["text"].splitlines():
                 print(f"      | {line}", flush=True)
 

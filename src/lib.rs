@@ -80,6 +80,6 @@ pub mod prelude {
     pub use crate::predict::{copy_examples, predict_folder};
     pub use crate::preprocess::preprocess;
     pub use crate::train::train;
-    pub use polars::prelude::DataFrame;
     pub use crate::{Error, Result, demo, show, tables};
+    pub use polars::prelude::DataFrame;
 }
