@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::catalog::{Catalog, Clip, audio_files};
+use audio_transformer::catalog::{AUDIO_EXTENSIONS, Catalog, Clip, PASSED_OVER_EXTENSIONS, audio_files, passed_over};
 use audio_transformer::{Error, Result};
 use tempfile::TempDir;
 
@@ -318,6 +318,19 @@ fn class_folders_become_classes_whatever_the_audio_format() {
     assert_eq!(names, ["bell/a.ogg", "rain/a.wav", "rain/b.FLAC", "rain/deep/c.mp3"]);
     assert_eq!(catalog.name, folder.path().file_name().unwrap().to_str().unwrap());
     assert!(catalog.clips.iter().all(|clip| catalog.path(clip).is_file()));
+}
+
+#[test]
+fn sound_files_of_formats_that_are_not_read_are_told_apart_from_other_files() {
+    let folder = TempDir::new().unwrap();
+    for name in
+        ["rain/a.wav", "rain/b.AIFF", "rain/deep/c.wma", "bell/d.mp4", "bell/.hidden.caf", "bell/notes.txt", "e.amr"]
+    {
+        write(folder.path(), name, "");
+    }
+    assert_eq!(passed_over(folder.path()).unwrap(), ["bell/d.mp4", "e.amr", "rain/b.AIFF", "rain/deep/c.wma"]);
+    assert_eq!(audio_files(folder.path()).unwrap(), ["rain/a.wav"]);
+    assert!(PASSED_OVER_EXTENSIONS.iter().all(|extension| !AUDIO_EXTENSIONS.contains(extension)));
 }
 
 #[test]
