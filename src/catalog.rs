@@ -85,7 +85,8 @@ impl Catalog {
     ///
     /// Without `target`, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
     /// 5 folds (fewer, but at least 2, when the smallest class has fewer sources), clips of one source together; the
-    /// same clips always get the same folds.
+    /// same clips always get the same folds, in whatever order, and a further clip moves few others. To keep them for good,
+    /// write them into a column `fold`.
     ///
     /// # Errors
     /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when a column is missing, a row contradicts
