@@ -1,19 +1,27 @@
 //! The raw data set: synthesised, downloaded or found on disk, then verified.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::catalog::Catalog;
+use crate::catalog::{self, AUDIO_EXTENSIONS, Catalog};
 use crate::config::{Config, DataSource};
 use crate::demo;
 #[cfg(feature = "download")]
 use crate::download::{ArchiveSource, DownloadOptions, fetch_dataset};
+use crate::hash::fnv1a;
 use crate::verify::{self, ESC50_WAV};
 use crate::{Error, Result};
 
 /// The folder the ESC-50 archive is unpacked to, named as GitHub names its top-level folder.
 const ESC50_FOLDER: &str = "ESC-50-master";
 
+/// How much of an archive's name its folder keeps, in characters.
+const MAX_NAME: usize = 60;
+
 /// The folder the config's data set lies in, whether it is there yet or not.
+///
+/// An archive is unpacked to a folder of its own for each address or path: its name, then a hash of where it comes from.
 pub fn root(config: &Config) -> PathBuf {
     let data = &config.data;
     match &data.source {
@@ -21,7 +29,11 @@ pub fn root(config: &Config) -> PathBuf {
         DataSource::Demo => data.raw_dir.join("demo"),
         DataSource::Esc10 | DataSource::Esc50 => data.raw_dir.join(ESC50_FOLDER),
         DataSource::Folder(path) => path.clone(),
-        source @ (DataSource::Archive(_) | DataSource::Url(_)) => data.raw_dir.join(source.name()),
+        DataSource::Archive(path) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            data.raw_dir.join(folder_of(&data.source.name(), &path.to_string_lossy()))
+        }
+        DataSource::Url(url) => data.raw_dir.join(folder_of(&name_in(url, &data.source.name()), url)),
     }
 }
 
@@ -35,19 +47,73 @@ pub fn root(config: &Config) -> PathBuf {
 pub fn acquire(config: &Config) -> Result<Catalog> {
     config.validate()?;
     let root = root(config);
-    if config.data.metadata_path.is_none() {
+    let is_listed_apart = config.data.metadata_path.is_some();
+    if !is_listed_apart {
         provide(config, &root)?;
     }
     let whole = open_whole(config, &root)?;
-    let report = if promises_completeness(config, &root) {
+    let is_complete = promises_completeness(config, &root);
+    let report = if is_complete {
         verify::verify(&whole, Some(ESC50_WAV)).map_err(|error| with_next_step(error, &root))?
     } else {
         verify::survey(&whole)?
     };
     println!("{}: {report}", root.display());
+    if !is_complete && !is_listed_apart {
+        tell_passed_over(&whole)?;
+    }
     let catalog = select(config, whole)?;
     println!("{}: {} clips of {} classes", catalog.name, catalog.clips.len(), catalog.labels().len());
     Ok(catalog)
+}
+
+/// Names the files of a person's data set that look like sound and have no part in it.
+fn tell_passed_over(catalog: &Catalog) -> Result<()> {
+    let clips: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
+    let mut files = catalog::passed_over(&catalog.audio_dir)?;
+    files.retain(|file| !clips.contains(file.as_str()));
+    let Some(first) = files.first() else { return Ok(()) };
+    let read = AUDIO_EXTENSIONS.join(", ");
+    println!("  passed over for their format: {} files, {first} the first of them; read are {read}", files.len());
+    Ok(())
+}
+
+/// A name for what lies at an address. `master.tar.gz` and the like, as GitHub names its archives, get the repository's in
+/// front; a user and password go.
+fn name_in(url: &str, last: &str) -> String {
+    let parts: Vec<&str> = url.split(['?', '#']).next().unwrap_or_default().split('/').collect();
+    let archive = parts.iter().position(|part| *part == "archive");
+    let last = last.rsplit('@').next().unwrap_or_default();
+    match archive.and_then(|archive| parts.get(archive.checked_sub(1)?)) {
+        Some(repository) if !last.contains(*repository) => format!("{repository}-{last}"),
+        _ => last.to_owned(),
+    }
+}
+
+/// A folder name that is neither hidden nor another data set's: the plain characters of `name`, and a hash of its origin.
+fn folder_of(name: &str, origin: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(plain).take(MAX_NAME).collect();
+    let name = match name.trim_matches(['.', '-', '_']) {
+        "" => "archive",
+        name => name,
+    };
+    format!("{name}-{:08x}", fnv1a(origin.as_bytes()) as u32)
+}
+
+/// Whether nothing lies there, or an empty folder.
+fn is_missing(root: &Path) -> bool {
+    !root.exists() || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Tells a person that the folder they named is not there: no stage would make it.
+fn no_such_folder(root: &Path) -> Error {
+    Error::Dataset {
+        root: root.into(),
+        expected: "a folder with recordings".into(),
+        found: if root.exists() { "an empty one".into() } else { "none of this name".into() },
+        next: "Correct the path; or set DATASET to demo, esc10, esc50, a folder, a .tar.gz archive or a URL.".into(),
+    }
 }
 
 /// Whether the data set is one that lists every file it has, in the ESC-50 layout and format, and lies in a folder made here.
@@ -74,7 +140,7 @@ fn with_next_step(error: Error, made: &Path) -> Error {
 /// Opens the data set that [`acquire`] left on disk, without a look into its audio files.
 ///
 /// # Errors
-/// [`Error::StageMissing`] when it is not there; [`Error::Table`] and [`Error::Dataset`] when it cannot be read as one.
+/// [`Error::StageMissing`] when it is not there; [`Error::Dataset`] when it is a folder that a person named and none is there; [`Error::Table`] and [`Error::Dataset`] when it cannot be read as one.
 pub fn open_catalog(config: &Config) -> Result<Catalog> {
     select(config, open_whole(config, &root(config))?)
 }
@@ -89,7 +155,10 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
             Ok(())
         }
         DataSource::Folder(_) => Ok(()),
-        _ if root.exists() => Ok(()),
+        source if !is_missing(root) => {
+            tell_if_newer(source, root);
+            Ok(())
+        }
         #[cfg(feature = "download")]
         DataSource::Esc10 | DataSource::Esc50 => fetch(ArchiveSource::Url(config.data.esc50_url.clone()), root),
         #[cfg(feature = "download")]
@@ -105,6 +174,16 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
     }
 }
 
+/// Says so when an archive has changed since it was unpacked; what was unpacked may hold a person's work by now.
+fn tell_if_newer(source: &DataSource, root: &Path) {
+    let DataSource::Archive(path) = source else { return };
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    if modified(path).is_some_and(|archive| modified(root).is_some_and(|unpacked| archive > unpacked)) {
+        let (path, root) = (path.display(), root.display());
+        println!("note: {path} is newer than {root}, which is used; move that folder away to unpack the archive again");
+    }
+}
+
 #[cfg(feature = "download")]
 fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
     let fetched = fetch_dataset(&source, root, &DownloadOptions::default())?;
@@ -114,7 +193,10 @@ fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
 }
 
 fn open_whole(config: &Config, root: &Path) -> Result<Catalog> {
-    if !root.exists() {
+    if is_missing(root) {
+        if config.data.metadata_path.is_some() || matches!(config.data.source, DataSource::Folder(_)) {
+            return Err(no_such_folder(root));
+        }
         return Err(Error::StageMissing { stage: "Download and verify", path: root.into() });
     }
     match &config.data.metadata_path {

@@ -22,11 +22,18 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-pub use folders::audio_files;
 pub(crate) use folders::is_audio;
+pub use folders::{audio_files, passed_over};
 
 /// File extensions taken for audio, in lower case. What is inside decides later how a file is decoded.
 pub const AUDIO_EXTENSIONS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac"];
+
+/// Extensions of other sound files, in lower case. They are left out of class folders, because hardly any of these formats
+/// is read here; [`passed_over`] tells where they are.
+pub const PASSED_OVER_EXTENSIONS: [&str; 21] = [
+    "aif", "aiff", "aifc", "wma", "mp4", "webm", "mka", "caf", "amr", "3gp", "ac3", "ape", "wv", "au", "snd", "mp2",
+    "spx", "w64", "rf64", "mpc", "ra",
+];
 
 /// One labelled sound file.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +85,8 @@ impl Catalog {
     ///
     /// Without `target`, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
     /// 5 folds (fewer, but at least 2, when the smallest class has fewer sources), clips of one source together; the
-    /// same clips always get the same folds.
+    /// same clips always get the same folds, in whatever order, and a further clip moves few others. To keep them for good,
+    /// write them into a column `fold`.
     ///
     /// # Errors
     /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when a column is missing, a row contradicts

@@ -43,7 +43,7 @@ pub struct DownloadOptions {
     pub connect_timeout: Duration,
     /// The longest wait for the next bytes, from the request on: a server silent for longer counts as stalled.
     pub read_timeout: Duration,
-    /// Requests made at most, the first included; 1 or more.
+    /// Requests made at most, the first included, until the download has come 1 MB farther; 1 or more.
     pub attempts: u32,
     /// The wait before the second request. It doubles with each further one.
     pub backoff: Duration,
@@ -52,7 +52,7 @@ pub struct DownloadOptions {
 }
 
 impl Default for DownloadOptions {
-    /// 20 s to connect, 60 s of silence, 4 requests with 1, 2 and 4 s between them.
+    /// 20 s to connect, 60 s of silence, 4 requests for each step ahead with 1, 2 and 4 s between them.
     fn default() -> Self {
         DownloadOptions {
             connect_timeout: Duration::from_secs(20),
@@ -151,11 +151,11 @@ fn download(url: &str, staging: &Staging, options: &DownloadOptions) -> Result<(
         };
         match failure {
             Failure::Source(error) => {
-                server.wait_to_retry(&http::reason(&error), Duration::ZERO)?;
+                body.give_up().wait_to_retry(&http::reason(&error), Duration::ZERO)?;
             }
             Failure::Truncated(error) if body.may_be_cut() => {
                 // A server that sends no length leaves no other sign of a broken connection.
-                if server.wait_to_retry("the archive ended too early", Duration::ZERO).is_err() {
+                if body.give_up().wait_to_retry("the archive ended too early", Duration::ZERO).is_err() {
                     return Err(error);
                 }
             }

@@ -37,6 +37,7 @@ mod error;
 pub mod evaluate;
 pub mod features;
 pub mod files;
+mod hash;
 pub mod history;
 #[cfg(feature = "plots")]
 pub mod html;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::catalog::{Catalog, Clip, audio_files};
+use audio_transformer::catalog::{AUDIO_EXTENSIONS, Catalog, Clip, PASSED_OVER_EXTENSIONS, audio_files, passed_over};
 use audio_transformer::{Error, Result};
 use tempfile::TempDir;
 
@@ -290,6 +290,48 @@ fn folds_do_not_depend_on_the_order_of_the_rows() {
 }
 
 #[test]
+fn a_further_clip_moves_few_others_and_none_of_another_class() {
+    let table = |further: &str| {
+        let mut table = String::from("filename,category\n");
+        for index in 0..40 {
+            table += &format!("bell/{index}.wav,bell\nrain/{index}.wav,rain\n");
+        }
+        table + further
+    };
+    let fold_of = |table: String| -> BTreeMap<String, u32> {
+        read_csv(table).unwrap().clips.into_iter().map(|clip| (clip.filename, clip.fold)).collect()
+    };
+    let before = fold_of(table(""));
+    let mut all_moved = 0;
+    for further in 0..50 {
+        let after = fold_of(table(&format!("bell/new{further}.wav,bell\n")));
+        let moved: Vec<_> = before.iter().filter(|(name, fold)| after[*name] != **fold).collect();
+        assert!(moved.iter().all(|(name, _)| name.starts_with("bell/")), "{moved:?}");
+        assert!(moved.len() <= 10, "{} of 40", moved.len());
+        all_moved += moved.len();
+    }
+    assert!(all_moved <= 50 * 4, "{all_moved} of 50 times 40: a tenth at most");
+}
+
+#[test]
+fn folds_balance_clips_where_sources_differ_in_size() {
+    let mut table = String::from("filename,category,source\n");
+    for (class, seed) in [("bell", 1), ("rain", 2)] {
+        for source in 0..40 {
+            for take in 0..[1, 1, 2, 3, 4, 8][source * seed % 6] {
+                table += &format!("{class}{source}-{take}.wav,{class},{class}{source}\n");
+            }
+        }
+    }
+    let counts = spread(&read_csv(&table).unwrap());
+    for class in ["bell", "rain"] {
+        let clips: Vec<usize> = (1..=5).map(|fold| counts[&(class.to_string(), fold)]).collect();
+        let spread = clips.iter().max().unwrap() - clips.iter().min().unwrap();
+        assert!(spread <= 8, "no more apart than the largest source is long: {clips:?}");
+    }
+}
+
+#[test]
 fn a_small_class_makes_fewer_folds_and_never_less_than_two() {
     let table = "filename,category\na.wav,bell\nb.wav,bell\nc.wav,bell\nd.wav,rain\ne.wav,rain\nf.wav,rain\n";
     assert_eq!(read_csv(table).unwrap().folds(), [1, 2, 3]);
@@ -318,6 +360,19 @@ fn class_folders_become_classes_whatever_the_audio_format() {
     assert_eq!(names, ["bell/a.ogg", "rain/a.wav", "rain/b.FLAC", "rain/deep/c.mp3"]);
     assert_eq!(catalog.name, folder.path().file_name().unwrap().to_str().unwrap());
     assert!(catalog.clips.iter().all(|clip| catalog.path(clip).is_file()));
+}
+
+#[test]
+fn sound_files_of_formats_that_are_not_read_are_told_apart_from_other_files() {
+    let folder = TempDir::new().unwrap();
+    for name in
+        ["rain/a.wav", "rain/b.AIFF", "rain/deep/c.wma", "bell/d.mp4", "bell/.hidden.caf", "bell/notes.txt", "e.amr"]
+    {
+        write(folder.path(), name, "");
+    }
+    assert_eq!(passed_over(folder.path()).unwrap(), ["bell/d.mp4", "e.amr", "rain/b.AIFF", "rain/deep/c.wma"]);
+    assert_eq!(audio_files(folder.path()).unwrap(), ["rain/a.wav"]);
+    assert!(PASSED_OVER_EXTENSIONS.iter().all(|extension| !AUDIO_EXTENSIONS.contains(extension)));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::acquire::acquire;
+use audio_transformer::Error;
+use audio_transformer::acquire::{acquire, open_catalog, root};
 use audio_transformer::audio::{Waveform, wav_bytes};
 use audio_transformer::config::{Config, DataConfig, DataSource};
 use tempfile::TempDir;
@@ -79,4 +80,80 @@ fn a_table_may_list_part_of_a_folder_that_also_holds_the_demo() {
     let catalog = acquire(&config).unwrap();
     assert_eq!(catalog.labels(), ["hum", "ring"]);
     assert_eq!(listing(&case.path("data/raw")), ["demo", "mine"]);
+}
+
+#[test]
+fn every_address_and_archive_has_a_plain_folder_of_its_own() {
+    let case = Case::new();
+    let raw = case.path("data/raw");
+    let names: Vec<String> = [
+        "https://github.com/one/birds/archive/refs/heads/master.tar.gz",
+        "https://github.com/two/birds/archive/refs/heads/master.tar.gz",
+        "https://github.com/two/frogs/archive/refs/heads/master.tar.gz",
+        "https://x.org/sets/download?id=1",
+        "https://x.org/sets/download?id=2",
+        "https://x.org/.tar.gz",
+        "https://x.org/..",
+        "https://x.org/a/..%2F..",
+        "https://me:password@x.org",
+        "https://x.org/demo.tar.gz",
+        "https://x.org/ESC-50-master.tar.gz",
+        "one/master.tar.gz",
+        "two/master.tar.gz",
+        ".tar.gz",
+    ]
+    .into_iter()
+    .map(|source| {
+        let root = root(&case.config(DataSource::parse(source)));
+        assert_eq!(root.parent(), Some(raw.as_path()), "{source}");
+        root.file_name().unwrap().to_str().unwrap().to_owned()
+    })
+    .collect();
+    for (index, name) in names.iter().enumerate() {
+        assert!(!names[..index].contains(name), "{name} twice");
+        assert!(!name.starts_with('.') && name != "demo" && name != "ESC-50-master", "{name}");
+        assert!(!name.contains("password"), "{name}");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        assert!(name.chars().all(is_plain), "{name}");
+    }
+    assert!(names[0].starts_with("birds-master-") && names[2].starts_with("frogs-master-"), "{names:?}");
+    let again = root(&case.config(DataSource::parse("./one/master.tar.gz")));
+    assert!(again.ends_with(&names[11]), "{again:?}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told_with_what_dataset_may_be() {
+    let case = Case::new();
+    fs::create_dir_all(case.path("empty")).unwrap();
+    let mut by_table = case.config(DataSource::Demo);
+    by_table.data.metadata_path = Some(case.write("my.csv", "filename,category\na.wav,hum\nb.wav,ring\n"));
+    let folder = |name| case.config(DataSource::Folder(case.path(name)));
+    for (config, words) in [(folder("esc-50"), "esc-50"), (folder("empty"), "empty"), (by_table, "data/raw")] {
+        for result in [acquire(&config), open_catalog(&config)] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Dataset { .. }), "{error}");
+            let message = error.to_string();
+            assert!(message.contains(words) && !message.contains("Download and verify"), "{message}");
+            assert!(message.contains("demo, esc10, esc50, a folder, a .tar.gz archive or a URL"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_not_there_is_told_by_name() {
+    let case = Case::new();
+    case.write("data/raw/a.wav", tone(0.2, 16_000));
+    let mut config = case.config(DataSource::Demo);
+    config.data.metadata_path = Some(case.path("my.csv"));
+    let error = acquire(&config).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("my.csv")), "{error}");
+}
+
+#[test]
+fn an_empty_folder_in_raw_dir_counts_as_missing() {
+    let case = Case::new();
+    let config = case.config(DataSource::Esc50);
+    fs::create_dir_all(case.path("data/raw/ESC-50-master")).unwrap();
+    let error = open_catalog(&config).unwrap_err();
+    assert!(matches!(error, Error::StageMissing { .. }), "{error}");
 }

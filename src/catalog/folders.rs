@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{AUDIO_EXTENSIONS, Clip, folds, number_by_name, source_of};
+use super::{AUDIO_EXTENSIONS, Clip, PASSED_OVER_EXTENSIONS, folds, number_by_name, source_of};
 use crate::{Error, Result};
 
 /// How deep a folder is searched: far deeper than people file sounds, and a bound on what a hostile tree can cost.
@@ -44,13 +44,32 @@ pub(super) fn read(root: &Path) -> Result<Vec<Clip>> {
 /// # Errors
 /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when a file name is not UTF-8.
 pub fn audio_files(root: &Path) -> Result<Vec<String>> {
+    files_with(root, &AUDIO_EXTENSIONS)
+}
+
+/// The files under `root` that [`audio_files`] leaves out although their extension, of [`PASSED_OVER_EXTENSIONS`], names a
+/// kind of sound file, in the same form.
+///
+/// # Errors
+/// As [`audio_files`].
+pub fn passed_over(root: &Path) -> Result<Vec<String>> {
+    files_with(root, &PASSED_OVER_EXTENSIONS)
+}
+
+fn files_with(root: &Path, extensions: &[&str]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    walk(root, "", 0, &mut found)?;
+    walk(root, "", 0, &|path| has_extension(path, extensions), &mut found)?;
     found.sort_unstable();
     Ok(found)
 }
 
-fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> Result<()> {
+fn walk(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    is_wanted: &impl Fn(&Path) -> bool,
+    found: &mut Vec<String>,
+) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
         let entry = entry.map_err(Error::io("read folder", folder))?;
         let kind = entry.file_type().map_err(Error::io("read", entry.path()))?;
@@ -67,8 +86,8 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> R
             continue;
         }
         if kind.is_dir() && depth < MAX_DEPTH {
-            walk(&entry.path(), &format!("{prefix}{name}/"), depth + 1, found)?;
-        } else if is_audio(&entry.path()) {
+            walk(&entry.path(), &format!("{prefix}{name}/"), depth + 1, is_wanted, found)?;
+        } else if is_wanted(&entry.path()) {
             found.push(format!("{prefix}{name}"));
         }
     }
@@ -77,6 +96,10 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> R
 
 /// Whether this is a file with an extension of [`AUDIO_EXTENSIONS`].
 pub(crate) fn is_audio(path: &Path) -> bool {
+    has_extension(path, &AUDIO_EXTENSIONS)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    AUDIO_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
+    extensions.contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
 }

@@ -19,17 +19,21 @@ use crate::{Error, Result};
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// The longest wait a server can ask for between two requests.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Bytes farther than ever before that make a broken connection the first one again.
+const REAL_PROGRESS: u64 = 1_000_000;
 const TRY_LATER: &str =
     "Check the network and run this stage again; or get the archive in another way and set DATASET to its path.";
 const NO_CLIENT: &str = "Install the system's CA certificates (on Debian and Ubuntu: apt-get install ca-certificates).";
 const CHECK_ADDRESS: &str = "Check the address, or set ESC50_URL to another.";
 
-/// An address, and how many requests have gone there.
+/// An address, and how many requests have gone there since the last real progress.
 pub(super) struct Server {
     client: Client,
     url: Url,
     shown: String,
     requests: u32,
+    /// How far into the archive the count of requests last began anew, in bytes.
+    reached: u64,
     options: DownloadOptions,
 }
 
@@ -53,7 +57,7 @@ impl Server {
             built => built,
         };
         let client = built.map_err(|error| failed(&shown, root_cause(&error), NO_CLIENT))?;
-        Ok(Server { client, url, shown, requests: 0, options: options.clone() })
+        Ok(Server { client, url, shown, requests: 0, reached: 0, options: options.clone() })
     }
 
     /// Asks for the archive from its start.
@@ -100,6 +104,15 @@ impl Server {
         Ok((reason, asked.map_or(Duration::ZERO, Duration::from_secs).min(MAX_WAIT)))
     }
 
+    /// Begins the count of requests anew if the last one came farther than all before. A server that always breaks at the
+    /// same place does not count as making progress.
+    fn count_progress(&mut self, bytes: u64) {
+        if bytes >= self.reached + REAL_PROGRESS {
+            self.reached = bytes;
+            self.requests = 1;
+        }
+    }
+
     /// Waits, at least so long, before the next request; or fails with the reason when there have been enough.
     pub fn wait_to_retry(&self, reason: &str, at_least: Duration) -> Result<()> {
         let DownloadOptions { attempts, backoff, .. } = self.options;
@@ -127,10 +140,16 @@ pub(super) struct Body<'a> {
     progress: Progress,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
     /// Whether the connection may have been cut without a sign.
     pub fn may_be_cut(&self) -> bool {
         !self.has_end
+    }
+
+    /// Gives up on this answer, of whose archive the server may be asked again.
+    pub fn give_up(self) -> &'a mut Server {
+        self.server.count_progress(self.progress.done());
+        self.server
     }
 
     /// Tells the download's summary and returns its bytes.
@@ -144,6 +163,7 @@ impl Body<'_> {
     fn resume(&mut self, broken: &io::Error) -> bool {
         let Some(etag) = &self.etag else { return false };
         let offset = self.progress.done();
+        self.server.count_progress(offset);
         if self.server.wait_to_retry(&reason(broken), Duration::ZERO).is_err() {
             return false;
         }

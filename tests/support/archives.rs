@@ -25,10 +25,15 @@ pub fn noise_wav(n_frames: usize, seed: u32) -> Vec<u8> {
 
 /// Four clips of noise in the ESC-50 layout and format, 1.8 MB.
 pub fn esc50_files() -> Files {
+    esc50_files_of(4)
+}
+
+/// So many clips of noise in the ESC-50 layout and format, 0.44 MB each.
+pub fn esc50_files_of(num_clips: usize) -> Files {
     let mut table = String::from("filename,fold,target,category,esc10,src_file,take\n");
     let mut files = Vec::new();
-    for index in 0..4 {
-        let (fold, target) = (index / 2 + 1, index % 2);
+    for index in 0..num_clips {
+        let (fold, target) = (index / 2 % 5 + 1, index % 2);
         let filename = format!("{fold}-{index}-A-{target}.wav");
         table += &format!("{filename},{fold},{target},{},True,{index},A\n", ["hiss", "rush"][target]);
         files.push((format!("ESC-50-master/audio/{filename}"), noise_wav(220_500, index as u32)));

@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-type Reply = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
+/// What is done with one connection.
+pub type Reply = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
 
 pub struct Server {
     pub address: String,
@@ -62,6 +64,20 @@ pub fn cut(body: &[u8], sent: usize, headers: &str) -> Reply {
 pub fn answer(head: &str, body: &[u8]) -> Reply {
     let bytes = [head.as_bytes(), body].concat();
     Box::new(move |stream| stream.write_all(&bytes))
+}
+
+/// The body whole, in `n` pieces with a pause before each.
+pub fn slow(body: &[u8], n: usize, pause: Duration) -> Reply {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let pieces: Vec<Vec<u8>> = body.chunks(body.len().div_ceil(n)).map(<[u8]>::to_vec).collect();
+    Box::new(move |stream| {
+        stream.write_all(head.as_bytes())?;
+        for piece in pieces {
+            thread::sleep(pause);
+            stream.write_all(&piece)?;
+        }
+        Ok(())
+    })
 }
 
 /// The body's first `sent` bytes, and then silence until the client hangs up.
