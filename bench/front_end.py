@@ -4,11 +4,10 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import shutil
 import statistics
 import subprocess
 
-from harness import BENCH, WORK, Row, Worker, alternate, build_example, peer_python
+from harness import BENCH, WORK, Row, Worker, alternate, build_example, clear, peer_python
 
 STEPS = ["decode", "resample", "stft", "mel", "decibels", "normalise", "write"]
 
@@ -22,15 +21,9 @@ def clips(n_clips: int) -> list[str]:
     return [str(path) for path in sorted(folder.glob("*.wav"))[:n_clips]]
 
 
-def clear(folder: pathlib.Path) -> None:
-    """Empties a folder: replacing files costs some file systems much more than making them."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """The four rows of the front end on one thread."""
-    peers = {name: Worker([peer_python(), BENCH / "peers.py", name]) for name in ("librosa", "torchaudio", "soxr")}
+    peers = {name: Worker([peer_python(), BENCH / "peers.py", name]) for name in ("librosa", "torchaudio")}
     ours = Worker(build_example("bench_front_end"))
     sounds = clips(arguments.clips)
     folders = {name: WORK / "features" / name for name in ("ours", "librosa", "torchaudio")}
@@ -52,7 +45,7 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         row("features_vs_librosa", "librosa", "features", 3.0, writes=True),
         row("features_vs_torchaudio", "torchaudio", "features", 3.5, writes=True),
         row("mel_vs_torchaudio", "torchaudio", "mel", 3.0),
-        row("resample_vs_soxr", "soxr", "resample", 1.0),
+        row("resample_vs_soxr", "librosa", "resample", 1.0),
     ]
     show_steps(ours, sounds, folders["ours"], arguments.rounds)
     for worker in (ours, *peers.values()):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -47,8 +48,11 @@ def peer_python() -> pathlib.Path:
     return python
 
 
-def build_example(name: str) -> list[str]:
-    """Builds an example as the notebook builds the crate (dev profile, dynamic std) and gives the command to run it."""
+def build_example(name: str, *features: str) -> list[str]:
+    """Builds an example as the notebook builds the crate (dev profile, dynamic std) and gives the command to run it.
+
+    The crate has its audio front end and what `features` add.
+    """
     host = next(
         line.split()[1]
         for line in subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
@@ -57,6 +61,7 @@ def build_example(name: str) -> list[str]:
     target_dir = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target" / "evcxr" / "target"))
     environment = os.environ | {"RUSTFLAGS": "-Cprefer-dynamic", "CARGO_TARGET_DIR": str(target_dir)}
     command = ["cargo", "build", "--locked", "--no-default-features", "--target", host, "--example", name]
+    command += ["--features", ",".join(features)]
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
     return [str(target_dir / host / "debug" / "examples" / name)]
 
@@ -72,17 +77,31 @@ class Worker:
 
     def ask(self, **job) -> dict:
         """Hands over a job and waits for the answer."""
+        self.start(**job)
+        return self.answer()
+
+    def start(self, **job) -> None:
+        """Hands over a job."""
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args} ended while it did {job.get('job')}")
-        return json.loads(line)
+
+    def answer(self) -> dict:
+        """Waits for the answer to the job handed over, passing over the progress that a stage prints."""
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        raise SystemExit(f"{self.process.args} ended before it answered")
 
     def close(self) -> None:
         """Lets the process end."""
         self.process.stdin.close()
         self.process.wait()
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Empties a folder: replacing files costs some file systems much more than making them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
@@ -124,10 +143,14 @@ def publish(rows: list[Row]) -> None:
     beside.replace(RESULTS)
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> str:
     """The processor and the number of its cores that this process may use."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores"
+    return f"{model}, {num_cores()} cores"

@@ -9,19 +9,21 @@ import argparse
 
 import front_end
 import harness
+import pipeline
 
 # A stage is a function of the parsed arguments that measures and gives its rows.
 STAGES = {
     "front_end": front_end.measure,
     "resample_quality": front_end.resample_quality,
+    "pipeline": pipeline.measure,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; all when none is named")
-    parser.add_argument("--rounds", type=int, default=11, help="pairs measured per row (11)")
-    parser.add_argument("--clips", type=int, default=40, help="clips of 5 s per round (40)")
+    parser.add_argument("--rounds", type=int, default=21, help="pairs measured per row (21)")
+    parser.add_argument("--clips", type=int, default=40, help="clips of 5 s per round of front_end (40)")
     arguments = parser.parse_args()
     if unknown := set(arguments.stages) - set(STAGES):
         parser.error(f"no such stage: {', '.join(sorted(unknown))}")

@@ -11,6 +11,8 @@ import kernel
 from steps import ROOT, TARGET, Clock, SetupError, run
 
 EXPECTED = ROOT / "setup" / "expected_artifacts.txt"
+# Long enough for a loaded machine with two cores, short enough that a cell that hangs is told today.
+TEST_CELL_S = 1200
 
 
 def run_all(clock: Clock, libtorch: Path) -> None:
@@ -30,17 +32,22 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("tests of the notebook runner"):
         run([jupyter.PYTHON, "-m", "unittest", "discover", "-s", "tests/notebook"], env=jupyter.environment())
     # A folder of its own, made afresh: what the notebook must leave there can only come from this run.
-    data_dir = TARGET / "test-data"
-    shutil.rmtree(data_dir, ignore_errors=True)
+    data_dir = Path("target", "test-data")
+    shutil.rmtree(ROOT / data_dir, ignore_errors=True)
     with clock.step("the notebook on embedded data"):
         execute_notebook(TARGET / "test-notebook", data_dir, {"DATASET": "demo"})
 
 
-def execute_notebook(output: Path, data_dir: Path, env: dict[str, str] | None = None) -> None:
-    """Runs the notebook with its stages' folders under `data_dir`."""
+def execute_notebook(
+    output: Path, data_dir: Path, env: dict[str, str] | None = None, timeout_s: int | None = TEST_CELL_S
+) -> None:
+    """Runs the notebook with its stages' folders under `data_dir`, a path from the project folder."""
     if not kernel.NOTEBOOK.is_file():
         raise SetupError(f"{kernel.NOTEBOOK} is missing; `git checkout {kernel.NOTEBOOK.name}` brings it back.")
     variables = {**jupyter.environment(), "DATA_DIR": str(data_dir), **(env or {})}
     variables.setdefault("DATASET", os.environ.get("DATASET") or "demo")
     runner = [jupyter.PYTHON, ROOT / "setup" / "run_notebook.py", kernel.NOTEBOOK, "--kernel", kernel.KERNEL]
-    run([*runner, "--output", output, "--expect", EXPECTED, "--data-dir", data_dir], env=variables)
+    places = ["--output", output, "--expect", EXPECTED, "--data-dir", data_dir]
+    failure = "the notebook failed; the cell and its reason stand above."
+    limit = ["--timeout", str(timeout_s)] if timeout_s else []
+    run([*runner, *places, *limit], env=variables, failure=failure)

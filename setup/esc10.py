@@ -1,4 +1,4 @@
-"""Runs the notebook on real recordings: packs them as an archive, serves it on loopback, and downloads it from there."""
+"""Runs the notebook on real recordings: packs them as an archive, serves it here, downloads it from there."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def packing_script() -> Path:
 def run_from_loopback(clock: Clock, script: Path) -> None:
     """Download → verify → … → inference on the ESC-10 recordings, in a data folder made afresh."""
     pack(clock, script)
-    data_dir = TARGET / "esc10" / "data"
-    shutil.rmtree(data_dir, ignore_errors=True)
+    data_dir = Path("target", "esc10", "data")
+    shutil.rmtree(ROOT / data_dir, ignore_errors=True)
     handler = functools.partial(QuietHandler, directory=str(ARCHIVE.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

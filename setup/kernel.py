@@ -42,6 +42,20 @@ def build_environment(libtorch: Path) -> dict[str, str]:
     }
 
 
+def add_rust_sources(clock: Clock) -> None:
+    """Adds the sources of the standard library to the toolchain: the kernel reads the types of variables out of them."""
+    sysroot = output_of(["rustc", "--print", "sysroot"]) or ""
+    if Path(sysroot, "lib", "rustlib", "src", "rust", "library", "core").is_dir():
+        return
+    if shutil.which("rustup") is None:
+        raise SetupError(
+            f"the sources of Rust's standard library are not in {sysroot}, and there is no rustup to add them. "
+            "Install Rust with rustup (https://rustup.rs), or your system's rust-src package."
+        )
+    with clock.step("Rust library sources: download", download=True):
+        run(["rustup", "component", "add", "rust-src"], hint=jupyter.NETWORK)
+
+
 def install_evcxr(clock: Clock) -> None:
     """Builds evcxr_jupyter from its own lock file, unless this release is there."""
     key = digest(EVCXR)

@@ -128,7 +128,8 @@ def place_of(entry: PurePosixPath, cuda: bool) -> PurePosixPath | None:
     parts = entry.parts
     if parts[0] == "torch" and parts[1] == "include":
         return entry if cuda else PurePosixPath(*parts[1:])
-    library = len(parts) > 2 and parts[-2] == "lib" and parts[0] in ("torch", "nvidia") and ".so" in entry.name
+    shared = ".so" in entry.name or entry.suffix == ".dylib"
+    library = shared and len(parts) > 2 and parts[-2] == "lib" and parts[0] in ("torch", "nvidia")
     unwanted = NOT_FOR_RUST if cuda else NOT_FOR_RUST + NOT_FOR_CPU
     if not library or entry.name.startswith(unwanted):
         return None

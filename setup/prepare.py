@@ -1,112 +1,15 @@
-"""Sets the project up inside its own folder, and runs what needs the set-up: `python3 setup/prepare.py COMMAND`."""
+"""`python3 setup/prepare.py COMMAND`: the way in. Any Python can read this file, and an old one is told so."""
 
 import sys
 
 if sys.version_info < (3, 10):
-    found = ".".join(map(str, sys.version_info[:3]))
     sys.exit(
-        "Python 3.10 or newer is needed, found " + found + " (" + sys.executable + ").\n"
+        "Python 3.10 or newer is needed, found " + sys.version.split()[0] + " (" + sys.executable + ").\n"
         "  Debian/Ubuntu: sudo apt install python3 python3-venv     macOS: brew install python\n"
-        "  Another one already installed? make PYTHON=python3.12 run"
+        "  Another one already installed? Name it: make PYTHON=python3.12 run"
     )
 
-import os
-import shutil
-from pathlib import Path
-
-import checks
-import esc10
-import jupyter
-import kernel
-import libtorch
-import prerequisites
-from steps import ROOT, TARGET, Clock, SetupError, run, say
-
-NOTEBOOK_OUTPUT = TARGET / "notebook"
-
-
-def set_up(clock: Clock, *, for_tests: bool = False) -> Path:
-    """Everything the notebook needs; the libtorch folder it was built against."""
-    prerequisites.check(for_tests=for_tests)
-    if given := os.environ.get("LIBTORCH"):
-        libtorch.check_given(Path(given).expanduser())
-    jupyter.install(clock)
-    folder = libtorch.prepare(clock)
-    kernel.install_evcxr(clock)
-    kernel.write_kernelspec(folder)
-    kernel.write_env_script(folder)
-    kernel.build_crate(clock, folder)
-    return folder
-
-
-def run_notebook(clock: Clock) -> None:
-    """The whole notebook on DATASET, into the project's own data folder."""
-    set_up(clock)
-    with clock.step(f"notebook (DATASET={os.environ.get('DATASET', 'demo')})"):
-        checks.execute_notebook(NOTEBOOK_OUTPUT, Path(os.environ.get("DATA_DIR", "data")))
-
-
-def refresh_notebook(clock: Clock) -> None:
-    """The same, and the outputs of the committed notebook become those of this run."""
-    run_notebook(clock)
-    shutil.copyfile(NOTEBOOK_OUTPUT / f"{kernel.NOTEBOOK.stem}.executed.ipynb", kernel.NOTEBOOK)
-    say(f"{kernel.NOTEBOOK.name} now holds the outputs of this run.")
-
-
-def test(clock: Clock) -> None:
-    """Every check of the project."""
-    checks.run_all(clock, set_up(clock, for_tests=True))
-
-
-def run_esc10(clock: Clock) -> None:
-    """The whole notebook on real recordings, downloaded from an archive served on this machine."""
-    script = esc10.packing_script()
-    set_up(clock)
-    esc10.run_from_loopback(clock, script)
-
-
-def lab(clock: Clock) -> None:
-    """JupyterLab with the notebook open."""
-    set_up(clock)
-    say("JupyterLab opens in the browser; Ctrl-C here ends it.")
-    environment = {**os.environ, **jupyter.environment()}
-    os.chdir(ROOT)
-    # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
-    as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    # Looking for language servers runs npm, which writes into the home folder.
-    quiet = "--LanguageServerManager.autodetect=False"
-    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, quiet, kernel.NOTEBOOK.name]
-    os.execve(command[0], command, environment)
-
-
-COMMANDS = {
-    "setup": set_up,
-    "run": run_notebook,
-    "notebook": refresh_notebook,
-    "test": test,
-    "run-esc10": run_esc10,
-    "lab": lab,
-}
-
-
-def main() -> int:
-    """Runs one command, and tells what went wrong without a traceback."""
-    if len(sys.argv) != 2 or sys.argv[1] not in COMMANDS:
-        say(f"usage: python3 setup/prepare.py {'|'.join(COMMANDS)}")
-        return 2
-    clock = Clock()
-    try:
-        COMMANDS[sys.argv[1]](clock)
-    except SetupError as error:
-        print(f"\nstopped: {error}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here.", file=sys.stderr, flush=True)
-        return 130
-    say(clock.summary())
-    clock.save(TARGET / f"seconds-{sys.argv[1]}.json")
-    return 0
-
+import tasks
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tasks.main())

@@ -40,7 +40,7 @@ def rust_problems(for_tests: bool) -> list[str]:
     if absent:
         return [item(f"Rust ({' and '.join(absent)} not found or not working)", "rust")]
     wanted = ".".join(map(str, RUST_MIN))
-    for tool, version in versions.items():
+    for version in versions.values():
         if version_of(version) < RUST_MIN:
             return [item(f"Rust {wanted} or newer (found {version})", "rust-update")]
     if for_tests and any(output_of(["cargo", tool, "--version"]) is None for tool in ("fmt", "clippy")):

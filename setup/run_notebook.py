@@ -118,7 +118,7 @@ class Runner(NotebookClient):
             self.cells[index].complaints.append("\n".join(content["traceback"]) + "\n")
         elif kind == "execute_result" and content["data"].get("text/plain", "").startswith("Err("):
             self.cells[index].complaints.append(content["data"]["text/plain"] + "\n")
-        elif kind == "stream" and time.monotonic() - self.cell_started > PATIENCE_S:
+        elif kind == "stream" and END_MARK not in content["text"] and time.monotonic() - self.cell_started > PATIENCE_S:
             for line in content["text"].splitlines():
                 print(f"      | {line}", flush=True)
 
@@ -211,7 +211,9 @@ def missing_artifacts(listing: Path, data_dir: Path) -> list[str]:
     return [p for p in patterns if not any(f.is_file() and f.stat().st_size for f in data_dir.glob(p))]
 
 
-def run(notebook: Path, output: Path, kernel: str, timeout_s: int, expect: Path | None, data_dir: Path) -> Report:
+def run(
+    notebook: Path, output: Path, kernel: str, timeout_s: int | None, expect: Path | None, data_dir: Path
+) -> Report:
     """Executes a notebook; writes the executed copy, the page and the seconds under `output`."""
     executed, page = output / f"{notebook.stem}.executed.ipynb", output / f"{notebook.stem}.html"
     failed, log = output / f"{notebook.stem}.failed.ipynb", output / "kernel.log"
@@ -278,7 +280,7 @@ def main() -> int:
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--output", type=Path, required=True, help="folder for what the run makes")
     parser.add_argument("--kernel", default="audio_transformer")
-    parser.add_argument("--timeout", type=int, default=7200, help="seconds one cell may take")
+    parser.add_argument("--timeout", type=int, help="seconds one cell may take; no limit without")
     parser.add_argument("--expect", type=Path, help="a glob per line, each to match under --data-dir")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     args = parser.parse_args()

@@ -2,7 +2,7 @@
 
 What Jupyter does not do by itself: the path on which libtorch is found at run time; one kernel per build folder (two
 would overwrite each other's code); an end together with the program that started it, and for the kernel's own child,
-which runs the cells, an end together with the kernel (it would go on to the end of its cell, minutes of training maybe).
+which runs the cells, an end together with the kernel (it would go on to the end of its cell, minutes maybe).
 """
 
 from __future__ import annotations

@@ -97,11 +97,18 @@ def forget(stamp: str) -> None:
 
 
 def run(
-    command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path = ROOT, hint: str = ""
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    hint: str = "",
+    failure: str | None = None,
 ) -> None:
-    """Runs a child process with its output on the terminal, and stops the set-up when it fails."""
+    """Runs a child process with its output on the terminal; when it fails, stops with `failure` or its command line."""
     words = [str(word) for word in command]
     result = subprocess.run(words, env={**os.environ, **(env or {})}, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
+    if result.returncode != 0 and failure:
+        raise SetupError(failure)
     if result.returncode != 0:
         tail = f" {hint}" if hint else ""
         raise SetupError(f"`{shlex.join(words)}` ended with status {result.returncode}; its output is above.{tail}")

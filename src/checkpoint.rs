@@ -11,6 +11,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{TinyAstConfig, TrainConfig};
+use crate::features::FEATURE_VERSION;
 use crate::files;
 use crate::metadata::FeatureSettings;
 use crate::model::TinyAst;
@@ -30,8 +31,12 @@ pub struct CheckpointInfo {
     pub settings: FeatureSettings,
     /// The architecture.
     pub model: TinyAstConfig,
-    /// How it was trained, and which fold was held out.
+    /// How it was trained.
     pub train: TrainConfig,
+    /// The fold held out.
+    pub test_fold: u32,
+    /// The recordings trained on and validated with, sorted: what must not be in a test.
+    pub seen_sources: Vec<String>,
     /// Epochs completed.
     pub epoch: usize,
 }
@@ -115,8 +120,13 @@ fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
     };
     let info: CheckpointInfo =
         serde_json::from_str(json).map_err(|error| invalid(path, "a description this version reads", error))?;
-    info.model.validate()?;
-    info.settings.features.validate()?;
+    let settings = &info.settings;
+    let sound = info.model.validate().and(settings.clip.validate()).and(settings.features.validate());
+    sound.map_err(|error| invalid(path, "settings in their range", error))?;
+    if settings.feature_version != FEATURE_VERSION {
+        let expected = format!("spectrograms of version {FEATURE_VERSION}");
+        return Err(invalid(path, &expected, settings.feature_version));
+    }
     Ok(info)
 }
 
@@ -162,6 +172,8 @@ mod tests {
             settings: FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default()),
             model: TinyAstConfig { depth: 1, ..Default::default() },
             train: TrainConfig::default(),
+            test_fold: 5,
+            seen_sources: vec!["1".into(), "2".into()],
             epoch: 2,
         };
         let vs = VarStore::new(Device::Cpu);
@@ -200,6 +212,20 @@ mod tests {
         save(&path, &vs, &info).unwrap();
         let message = load(&path, Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("as its architecture has"), "{message}");
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_as_the_files_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, vs, _, info) = saved(dir.path());
+        let mut hostile = [info.clone(), info.clone(), info];
+        hostile[0].settings.clip.duration_s = 0.0;
+        hostile[1].settings.clip.duration_s = 1e30;
+        hostile[2].settings.feature_version += 1;
+        for info in hostile {
+            save(&path, &vs, &info).unwrap();
+            assert!(matches!(load(&path, Device::Cpu), Err(Error::Checkpoint { .. })), "{info:?}");
+        }
     }
 
     #[test]

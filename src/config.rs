@@ -36,7 +36,7 @@ impl Config {
         self.clip.validate()?;
         self.features.validate()?;
         self.model.validate()?;
-        self.train.validate()
+        self.train.check()
     }
 }
 
@@ -149,6 +149,22 @@ impl Default for DataConfig {
     }
 }
 
+impl DataConfig {
+    /// A short name of the data set for file names: letters, digits, '-', '_' and '.'.
+    pub fn name(&self) -> String {
+        let table = self.metadata_path.as_ref().and_then(|path| path.parent()?.file_name());
+        let name = table.map_or_else(|| self.source.name(), |folder| folder.to_string_lossy().into_owned());
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        name.trim_start_matches('.').chars().map(plain).collect()
+    }
+
+    /// What tells this data set from every other: spectrograms made from one do not stand in for another's.
+    pub fn identity(&self) -> String {
+        let own = self.metadata_path.as_ref().map(|path| format!("table {} with ", path.display()));
+        format!("{}{:?} in {}", own.unwrap_or_default(), self.source, self.raw_dir.display())
+    }
+}
+
 /// What becomes of a recording longer than one clip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum LongClips {
@@ -176,7 +192,11 @@ impl Default for ClipConfig {
 }
 
 impl ClipConfig {
-    fn validate(&self) -> Result<()> {
+    /// Checks the length.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it is out of range.
+    pub fn validate(&self) -> Result<()> {
         check("clip.duration_s", (0.1..=60.0).contains(&self.duration_s), "0.1 to 60 seconds", self.duration_s)
     }
 
@@ -249,7 +269,7 @@ impl TinyAstConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainConfig {
-    /// Names the checkpoint: `data/models/<run_name>.safetensors`.
+    /// Names the checkpoint: `data/models/<run_name>-<data set>.safetensors`.
     pub run_name: String,
     /// Passes over the training clips.
     pub epochs: usize,
@@ -259,10 +279,11 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// The most training clips used, the same number of each class.
     pub max_clips: usize,
-    /// The held-out fold: never trained on, scored once, by the evaluation stage.
-    pub test_fold: u32,
-    /// The fold whose loss is watched during training; `None` trains on it too.
-    pub validation_fold: Option<u32>,
+    /// The held-out fold: never trained on, scored once, by the evaluation stage. `None` is the data set's last.
+    pub test_fold: Option<u32>,
+    /// Whether the fold before the held-out one is watched during training instead of trained on; a data set of two folds
+    /// has none to spare.
+    pub validate: bool,
     /// Reaches everything random: weights, order of clips, choice of clips, dropout.
     pub seed: u64,
     /// Where the network runs.
@@ -277,8 +298,8 @@ impl Default for TrainConfig {
             batch_size: 16,
             learning_rate: 1e-3,
             max_clips: 400,
-            test_fold: 5,
-            validation_fold: Some(4),
+            test_fold: None,
+            validate: true,
             seed: 0,
             device: DeviceChoice::Auto,
         }
@@ -286,7 +307,7 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let name_fits =
             !self.run_name.is_empty() && !self.run_name.starts_with('.') && self.run_name.chars().all(plain);
@@ -295,9 +316,7 @@ impl TrainConfig {
         check("train.batch_size", (1..=4096).contains(&self.batch_size), "1 to 4096", self.batch_size)?;
         let rate_fits = self.learning_rate > 0.0 && self.learning_rate <= 10.0;
         check("train.learning_rate", rate_fits, "above 0, at most 10", self.learning_rate)?;
-        check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)?;
-        let folds_differ = self.validation_fold != Some(self.test_fold);
-        check("train.validation_fold", folds_differ, "another fold than test_fold", self.test_fold)
+        check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)
     }
 }
 
@@ -337,12 +356,6 @@ mod tests {
         let message = config.validate().unwrap_err().to_string();
         assert!(message.contains("model.patch_size"), "{message}");
         assert!(message.contains("a divisor of input_size (64), found 7"), "{message}");
-    }
-
-    #[test]
-    fn validation_and_test_share_no_fold() {
-        let train = TrainConfig { test_fold: 4, ..Default::default() };
-        assert!(train.validate().is_err());
     }
 
     #[test]

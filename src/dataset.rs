@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::config::{Config, TrainConfig};
-use crate::metadata::{self, FeatureSettings, METADATA_FILE, ProcessedClip};
+use crate::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
 use crate::{Error, Result};
 
@@ -17,6 +17,8 @@ use crate::{Error, Result};
 pub struct Dataset {
     /// A row per spectrogram.
     pub clips: Vec<ProcessedClip>,
+    /// The data set by name.
+    pub name: String,
     /// Class names in the order of their targets.
     pub labels: Vec<String>,
     /// What the spectrograms were made with.
@@ -29,17 +31,20 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::StageMissing`] before preprocessing; [`Error::Features`] when the spectrograms were made with other settings
-    /// than the config's or the table contradicts itself; [`Error::Table`] for a damaged table.
+    /// than the config's, from another data set, or the table contradicts itself; [`Error::Table`] for a damaged table.
     pub fn open(config: &Config) -> Result<Self> {
         let dir = config.data.processed_dir.clone();
         let path = dir.join(METADATA_FILE);
         if !path.exists() {
             return Err(Error::StageMissing { stage: "Preprocess", path });
         }
-        let settings = FeatureSettings::read(&dir)?;
-        let expected = FeatureSettings::new(&config.clip, &config.features);
-        if settings != expected {
-            let (expected, found) = (format!("spectrograms made with {expected:?}"), format!("{settings:?}"));
+        let (origin, expected) = (Origin::read(&dir)?, Origin::new(config));
+        if origin.data != expected.data {
+            return Err(Error::Features { path: dir, expected: expected.data, found: origin.data });
+        }
+        let settings = origin.settings;
+        if settings != expected.settings {
+            let (expected, found) = expected.settings.differences(&settings);
             return Err(Error::Features { path: dir, expected, found });
         }
         let clips = metadata::read(&path)?;
@@ -48,7 +53,7 @@ impl Dataset {
             expected: "targets 0, 1, 2, … with one category each".into(),
             found,
         })?;
-        Ok(Dataset { clips, labels, settings, dir })
+        Ok(Dataset { clips, name: config.data.name(), labels, settings, dir })
     }
 
     /// Reads one spectrogram: `(n_mels, n_frames)`, normalised.
@@ -71,29 +76,27 @@ impl Dataset {
     /// Splits the clips by fold; see [`Split`].
     ///
     /// # Errors
-    /// [`Error::Config`] when the held-out or validation fold does not exist or nothing is left to train on.
+    /// [`Error::Config`] when the held-out fold does not exist, [`Error::Features`] when there is no second fold.
     pub fn split(&self, config: &TrainConfig) -> Result<Split> {
         let folds = self.folds();
-        let known = |fold: u32, field: &'static str| match folds.contains(&fold) {
-            true => Ok(()),
-            false => Err(Error::Config { field, expected: format!("one of {folds:?}"), found: fold.to_string() }),
+        let Some(test_fold) = config.test_fold.or(folds.last().copied()).filter(|_| folds.len() > 1) else {
+            let (expected, found) = ("two folds or more".into(), format!("folds {folds:?}"));
+            return Err(Error::Features { path: self.dir.join(METADATA_FILE), expected, found });
         };
-        known(config.test_fold, "train.test_fold")?;
-        if let Some(fold) = config.validation_fold {
-            known(fold, "train.validation_fold")?;
-        }
+        let Some(place) = folds.iter().position(|fold| *fold == test_fold) else {
+            let expected = format!("one of {folds:?}, or None for the last");
+            return Err(Error::Config { field: "train.test_fold", expected, found: test_fold.to_string() });
+        };
+        let before = folds[(place + folds.len() - 1) % folds.len()];
+        let validation_fold = (config.validate && folds.len() > 2).then_some(before);
         let in_fold = |fold: Option<u32>| -> Vec<usize> {
             (0..self.clips.len()).filter(|index| Some(self.clips[*index].fold) == fold).collect()
         };
-        let (test, validation) = (in_fold(Some(config.test_fold)), in_fold(config.validation_fold));
-        let held_out = [Some(config.test_fold), config.validation_fold];
+        let (test, validation) = (in_fold(Some(test_fold)), in_fold(validation_fold));
+        let held_out = [Some(test_fold), validation_fold];
         let candidates = (0..self.clips.len()).filter(|index| !held_out.contains(&Some(self.clips[*index].fold)));
         let train = self.stratified(candidates.collect(), config.max_clips, config.seed);
-        if train.is_empty() {
-            let expected = "a third fold to train on".into();
-            return Err(Error::Config { field: "train.validation_fold", expected, found: format!("folds {folds:?}") });
-        }
-        Ok(Split { train, validation, test })
+        Ok(Split { test_fold, validation_fold, train, validation, test })
     }
 
     /// At most `limit` of the clips, chosen by chance in equal numbers per class as far as a class has them, in table order.
@@ -117,6 +120,10 @@ impl Dataset {
 /// Indices into [`Dataset::clips`]: three sets without a common fold, hence without a common recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
+    /// The held-out fold.
+    pub test_fold: u32,
+    /// The fold watched during training, if one can be spared.
+    pub validation_fold: Option<u32>,
     /// Trained on.
     pub train: Vec<usize>,
     /// Watched during training; empty without a validation fold.
@@ -173,7 +180,7 @@ mod tests {
         }
         let labels = labels_of(&clips).unwrap();
         let settings = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
-        Dataset { clips, labels, settings, dir: PathBuf::new() }
+        Dataset { clips, name: "test".into(), labels, settings, dir: PathBuf::new() }
     }
 
     #[test]
@@ -202,9 +209,25 @@ mod tests {
 
     #[test]
     fn a_fold_that_does_not_exist_is_named() {
-        let config = TrainConfig { test_fold: 6, ..Default::default() };
+        let config = TrainConfig { test_fold: Some(6), ..Default::default() };
         let message = dataset(1).split(&config).unwrap_err().to_string();
-        assert!(message.contains("train.test_fold should be one of [1, 2, 3, 4, 5], found 6"), "{message}");
+        assert!(message.contains("train.test_fold should be one of [1, 2, 3, 4, 5]"), "{message}");
+    }
+
+    #[test]
+    fn a_data_set_of_few_folds_holds_out_its_last_and_validates_only_if_it_can() {
+        let few = |n_folds: u32| {
+            let mut dataset = dataset(2);
+            dataset.clips.retain(|clip| clip.fold <= n_folds);
+            dataset.split(&TrainConfig::default())
+        };
+        assert!(few(1).is_err());
+        let two = few(2).unwrap();
+        assert_eq!((two.test_fold, two.validation_fold, two.train.len()), (2, None, 6));
+        let three = few(3).unwrap();
+        assert_eq!((three.test_fold, three.validation_fold, three.train.len()), (3, Some(2), 6));
+        let first = TrainConfig { test_fold: Some(1), ..Default::default() };
+        assert_eq!(dataset(1).split(&first).unwrap().validation_fold, Some(5));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The held-out fold, scored once with the finished checkpoint.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 
 use ndarray::Array2;
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::Config;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Split};
 use crate::model::probabilities;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, device, input};
@@ -97,47 +99,75 @@ impl fmt::Display for Evaluation {
         let right = self.clips.iter().filter(|clip| clip.is_right()).count();
         let (accuracy, chance) = (100.0 * self.accuracy(), 100.0 * self.chance());
         let (fold, total) = (self.test_fold, self.clips.len());
-        write!(f, "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (chance: {chance:.1} %)")
+        write!(
+            f,
+            "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (always naming one class: {chance:.1} %)"
+        )
     }
 }
 
-/// Scores the checkpoint of the config's run on the held-out fold.
+/// Scores the checkpoint of the config's run on the held-out fold. A recording of several windows counts once, by the mean
+/// of its windows' probabilities.
 ///
 /// # Errors
 /// [`Error::StageMissing`] before preprocessing or training; [`Error::Checkpoint`] when the checkpoint was trained for other
-/// classes, on other spectrograms, or on the very fold that is to be held out.
+/// classes, on other spectrograms, or on recordings of the fold that is to be held out.
 pub fn evaluate(config: &Config) -> Result<Evaluation> {
     let path = checkpoint_path(config);
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
     let Checkpoint { info, model, vs: _vs } = checkpoint::load(&path, device)?;
-    let unfit = |expected: String, found: String| {
-        let next = "Run the stage \"Train\" again with this config.".to_owned();
-        Err(Error::Checkpoint { path: path.clone(), expected, found, next })
-    };
-    if info.labels != dataset.labels {
-        return unfit(format!("the classes {:?}", dataset.labels), format!("{:?}", info.labels));
-    }
-    if info.settings != dataset.settings {
-        return unfit(format!("spectrograms made with {:?}", dataset.settings), format!("{:?}", info.settings));
-    }
-    if info.train.test_fold != config.train.test_fold {
-        let found = format!("fold {}, so fold {} was trained on", info.train.test_fold, config.train.test_fold);
-        return unfit(format!("fold {} held out", config.train.test_fold), found);
-    }
-    let test = dataset.split(&config.train)?.test;
-    let mut clips = Vec::with_capacity(test.len());
-    for batch in test.chunks(BATCH_SIZE) {
+    let split = dataset.split(&config.train)?;
+    check_fit(&path, &info, &dataset, &split)?;
+
+    let mut clips: Vec<ScoredClip> = Vec::new();
+    let mut n_windows: Vec<usize> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for batch in split.test.chunks(BATCH_SIZE) {
         let (inputs, _) = input::load(&dataset, batch, info.model.input_size)?;
         let rows = Vec::<Vec<f32>>::try_from(probabilities(&model, &inputs.to_device(device)))
             .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
         for (index, probabilities) in batch.iter().zip(rows) {
             let clip = &dataset.clips[*index];
-            let predicted = most_probable(&probabilities);
-            clips.push(ScoredClip { filename: clip.filename.clone(), actual: clip.target, predicted, probabilities });
+            let place = *places.entry(&clip.filename).or_insert(clips.len());
+            if place == clips.len() {
+                let (filename, actual) = (clip.filename.clone(), clip.target);
+                clips.push(ScoredClip { filename, actual, predicted: 0, probabilities });
+                n_windows.push(1);
+            } else {
+                n_windows[place] += 1;
+                clips[place].probabilities.iter_mut().zip(probabilities).for_each(|(sum, more)| *sum += more);
+            }
         }
     }
-    Ok(Evaluation { test_fold: config.train.test_fold, labels: dataset.labels, clips })
+    for (clip, n_windows) in clips.iter_mut().zip(n_windows) {
+        clip.probabilities.iter_mut().for_each(|sum| *sum /= n_windows as f32);
+        clip.predicted = most_probable(&clip.probabilities);
+    }
+    Ok(Evaluation { test_fold: split.test_fold, labels: dataset.labels, clips })
+}
+
+/// Refuses a checkpoint whose score on this data would not mean what it says.
+fn check_fit(path: &Path, info: &CheckpointInfo, dataset: &Dataset, split: &Split) -> Result<()> {
+    let unfit = |expected: String, found: String| {
+        let next = "Run the stage \"Train\" again with this config.".to_owned();
+        Err(Error::Checkpoint { path: path.into(), expected, found, next })
+    };
+    if info.labels != dataset.labels {
+        return unfit(format!("the classes {:?}", dataset.labels), format!("{:?}", info.labels));
+    }
+    if info.settings != dataset.settings {
+        let (expected, found) = dataset.settings.differences(&info.settings);
+        return unfit(expected, found);
+    }
+    if info.dataset != dataset.name {
+        return unfit(format!("a network trained on {}", dataset.name), format!("one trained on {}", info.dataset));
+    }
+    let seen = |index: &&usize| info.seen_sources.binary_search(&dataset.clips[**index].source).is_ok();
+    match split.test.iter().filter(seen).count() {
+        0 => Ok(()),
+        n_seen => unfit(format!("fold {} held out", split.test_fold), format!("{n_seen} of its clips trained on")),
+    }
 }
 
 fn most_probable(probabilities: &[f32]) -> usize {

@@ -82,4 +82,5 @@ pub mod prelude {
     pub use crate::preprocess::preprocess;
     pub use crate::train::train;
     pub use crate::{Error, Result, demo, show, tables};
+    pub use polars::prelude::DataFrame;
 }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::config::ClipConfig;
+use crate::config::{ClipConfig, Config};
 use crate::features::{FEATURE_VERSION, FeatureConfig};
 use crate::files;
 use crate::{Error, Result};
@@ -45,7 +46,7 @@ pub struct ProcessedClip {
     pub file_modified_ns: u64,
 }
 
-/// The settings a folder of spectrograms was made with; any difference makes all of them stale.
+/// How a recording becomes a spectrogram; travels with the spectrograms and inside every checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSettings {
     /// The version of the feature code.
@@ -60,6 +61,46 @@ impl FeatureSettings {
     /// The settings of this config and this version of the code.
     pub fn new(clip: &ClipConfig, features: &FeatureConfig) -> Self {
         FeatureSettings { feature_version: FEATURE_VERSION, clip: *clip, features: features.clone() }
+    }
+
+    /// Where two settings differ, as `expected` and `found`: "features.n_mels 64" and "features.n_mels 32".
+    pub fn differences(&self, found: &Self) -> (String, String) {
+        let mut names = (Vec::new(), Vec::new());
+        collect_differences("", &to_json(self), &to_json(found), &mut names);
+        (names.0.join(", "), names.1.join(", "))
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn collect_differences(name: &str, expected: &Value, found: &Value, names: &mut (Vec<String>, Vec<String>)) {
+    if let (Value::Object(expected), Value::Object(found)) = (expected, found) {
+        for (key, value) in expected {
+            let inner = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            collect_differences(&inner, value, found.get(key).unwrap_or(&Value::Null), names);
+        }
+    } else if expected != found {
+        names.0.push(format!("{name} {expected}"));
+        names.1.push(format!("{name} {found}"));
+    }
+}
+
+/// What a folder of spectrograms was made from; any difference makes all of them stale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The data set, as [`crate::config::DataConfig::identity`] tells it from others.
+    pub data: String,
+    /// How its recordings became spectrograms.
+    pub settings: FeatureSettings,
+}
+
+impl Origin {
+    /// The origin of what this config makes.
+    pub fn new(config: &Config) -> Self {
+        let settings = FeatureSettings::new(&config.clip, &config.features);
+        Origin { data: config.data.identity(), settings }
     }
 
     /// Reads `settings.json`.
@@ -110,15 +151,29 @@ pub fn parse(text: impl Read, path: &Path) -> Result<Vec<ProcessedClip>> {
     let mut clips = Vec::new();
     for row in reader.deserialize::<ProcessedClip>() {
         let clip = row.map_err(|error| table_error(path, &error))?;
-        let plain = !clip.npy.is_empty() && !clip.npy.contains(['/', '\\']) && !clip.npy.starts_with('.');
-        if !plain {
-            let line = Some(clips.len() as u64 + 2);
-            let expected = "a plain file name in column npy".to_owned();
-            return Err(Error::Table { path: path.into(), line, expected, found: format!("{:?}", clip.npy) });
+        if let Err((expected, found)) = check(&clip) {
+            let (line, expected) = (Some(clips.len() as u64 + 2), expected.to_owned());
+            return Err(Error::Table { path: path.into(), line, expected, found });
         }
         clips.push(clip);
     }
     Ok(clips)
+}
+
+/// Names that stay inside their folders, and a spectrogram that is not empty.
+fn check(clip: &ProcessedClip) -> Result<(), (&'static str, String)> {
+    let plain = !clip.npy.is_empty() && !clip.npy.contains(['/', '\\']) && !clip.npy.starts_with('.');
+    let inside = Path::new(&clip.filename).components().all(|part| matches!(part, Component::Normal(_)));
+    match () {
+        _ if !plain => Err(("a plain file name in column npy", format!("{:?}", clip.npy))),
+        _ if !inside || clip.filename.is_empty() => {
+            Err(("a path inside the data set in column filename", format!("{:?}", clip.filename)))
+        }
+        _ if clip.n_mels == 0 || clip.n_frames == 0 => {
+            Err(("n_mels and n_frames above 0", format!("{} and {}", clip.n_mels, clip.n_frames)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn table_error(path: &Path, error: &csv::Error) -> Error {
@@ -173,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_differ_are_named_one_by_one() {
+        let old = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
+        let features = FeatureConfig { n_mels: 32, ..Default::default() };
+        let new = FeatureSettings::new(&ClipConfig::default(), &features);
+        assert_eq!(new.differences(&old), ("features.n_mels 32".into(), "features.n_mels 64".into()));
+    }
+
+    #[test]
     fn a_bad_row_is_named_by_its_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(METADATA_FILE);
@@ -189,5 +252,9 @@ mod tests {
         let path = dir.path().join(METADATA_FILE);
         write(&path, &[clip("../a.npy")]).unwrap();
         assert!(matches!(read(&path), Err(Error::Table { line: Some(2), .. })));
+        for filename in ["../a.wav", "/etc/passwd", ""] {
+            write(&path, &[clip("a.npy"), ProcessedClip { filename: filename.into(), ..clip("b.npy") }]).unwrap();
+            assert!(matches!(read(&path), Err(Error::Table { line: Some(3), .. })), "{filename:?}");
+        }
     }
 }

@@ -59,8 +59,9 @@ pub fn parse_f32(bytes: &[u8], expected_shape: Option<(usize, usize)>, path: &Pa
     if !array.is_standard_layout() {
         return Err(refuse(format!("shape {:?} in Fortran order", array.dim())));
     }
-    if let Some(((row, column), value)) = array.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        return Err(refuse(format!("{value} at ({row}, {column})")));
+    if !array.iter().fold(true, |all, value| all & value.is_finite()) {
+        let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
+        return Err(refuse(bad.map_or_else(String::new, |(place, value)| format!("{value} at {place:?}"))));
     }
     Ok(array.to_owned())
 }

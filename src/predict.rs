@@ -19,6 +19,9 @@ use crate::{Error, Result, acquire, device, files, input};
 /// Windows of a long recording run through the network at once.
 const BATCH_SIZE: usize = 64;
 
+/// Lists the recordings that [`copy_examples`] put into the folder, a name a line.
+const EXAMPLES_FILE: &str = ".examples.txt";
+
 /// A trained network with everything that turns a recording into what it takes.
 pub struct Classifier {
     checkpoint: Checkpoint,
@@ -74,7 +77,7 @@ impl Classifier {
         let sample_rate = info.settings.features.sample_rate;
         let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
-        let windows = clips_of(&Waveform { samples, sample_rate }, &windows_config);
+        let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
         let mut total = Tensor::zeros([info.labels.len() as i64], (Kind::Float, self.device));
         for batch in windows.chunks(BATCH_SIZE) {
             let mut inputs = Vec::with_capacity(batch.len());
@@ -129,32 +132,37 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
     Ok(result)
 }
 
-/// Copies up to `n` clips of the held-out fold into an empty `config.data.test_dir`, each of another class as far as there
-/// are classes. Returns what lies there then; a folder that holds recordings already is left as it is.
+/// Puts up to `n` clips of the held-out fold into `config.data.test_dir`, each of another class as far as there are classes,
+/// unless recordings of your own lie there. Examples of an earlier call are replaced. Returns what lies there then.
 ///
 /// # Errors
 /// [`Error::StageMissing`] before preprocessing, [`Error::Io`] when the folder cannot be written.
 pub fn copy_examples(config: &Config, n: usize) -> Result<Vec<PathBuf>> {
     let dir = &config.data.test_dir;
-    files::create_dir(dir)?;
+    let dataset = Dataset::open(config)?;
+    let catalog = acquire::open_catalog(config)?;
+    let test = dataset.split(&config.train)?.test;
+    let list = dir.join(EXAMPLES_FILE);
+    for name in fs::read_to_string(&list).unwrap_or_default().lines().filter(|name| !name.contains(['/', '\\'])) {
+        // One that is gone already is as good as removed.
+        let _ = fs::remove_file(dir.join(name));
+    }
+    files::write_bytes(&list, b"")?;
     let present = recordings(dir)?;
     if !present.is_empty() {
         return Ok(present);
     }
-    let dataset = Dataset::open(config)?;
-    let catalog = acquire::open_catalog(config)?;
-    let test = dataset.split(&config.train)?.test;
     let mut used = vec![false; dataset.labels.len()];
-    for index in test {
-        let clip = &dataset.clips[index];
-        let copied = used.iter().filter(|used| **used).count();
-        if copied == n || used[clip.target] {
+    let mut names = Vec::new();
+    for clip in test.into_iter().map(|index| &dataset.clips[index]) {
+        if names.len() == n || std::mem::replace(&mut used[clip.target], true) {
             continue;
         }
-        used[clip.target] = true;
         let name = clip.filename.replace('/', "__");
         let from = catalog.audio_dir.join(&clip.filename);
         let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
+        names.push(name.clone());
+        files::write_bytes(&list, names.join("\n").as_bytes())?;
         files::write_bytes(&dir.join(name), &bytes)?;
     }
     recordings(dir)

@@ -1,27 +1,29 @@
 //! Recordings → normalised log-mel spectrograms on disk: one `.npy` per clip, and `metadata.csv`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::acquire;
-use crate::audio::{self, Waveform};
+use crate::audio;
 use crate::catalog::{Catalog, Clip};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::features::FeatureExtractor;
-use crate::metadata::{self, FeatureSettings, METADATA_FILE, ProcessedClip};
+use crate::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
 use crate::progress::{Progress, Unit};
 use crate::{Error, Result};
 
 /// What the stage did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PreprocessReport {
     /// Recordings read and turned into spectrograms now.
     pub computed: usize,
@@ -76,77 +78,76 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     }
     let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
-    let settings = FeatureSettings::new(&config.clip, &config.features);
-    let old = Cache::open(dir, &settings)?;
-    settings.write(dir)?;
+    let old = Cache::open(dir, &Origin::new(config))?;
+    let (kept, jobs) = old.sort_out(dir, &catalog);
+    // While spectrograms are being replaced, the table lists those alone that stay: an interrupted run leaves no row that lies.
+    Origin::new(config).write(dir)?;
+    let kept_rows: Vec<ProcessedClip> = kept.iter().flatten().flatten().cloned().collect();
+    metadata::write(&dir.join(METADATA_FILE), &kept_rows)?;
 
-    let names = npy_names(&catalog);
-    let jobs: Vec<(&Clip, &str)> = catalog.clips.iter().zip(names.iter().map(String::as_str)).collect();
+    let started = Instant::now();
     let progress = Progress::new("preprocess", Unit::Items("clips"), Some(jobs.len() as u64));
-    let (outcomes, elapsed) = run_workers(config, &catalog, &old, &jobs, n_workers, progress)?;
+    let mut computed = run_workers(config, &catalog, &jobs, n_workers, progress)?.into_iter();
 
-    let mut report = PreprocessReport { computed: 0, reused: 0, spectrograms: 0, failed: Vec::new(), elapsed };
-    let mut rows = Vec::with_capacity(jobs.len());
-    for ((clip, _), outcome) in jobs.iter().zip(outcomes) {
-        match outcome {
-            Ok(Outcome::Reused(clips)) => {
-                report.reused += 1;
-                rows.extend(clips);
-            }
-            Ok(Outcome::Computed(clips)) => {
-                report.computed += 1;
-                rows.extend(clips);
-            }
-            Err(error) => report.failed.push((clip.filename.clone(), error)),
+    let mut report = PreprocessReport::default();
+    let mut rows = Vec::with_capacity(catalog.clips.len());
+    for (clip, kept) in catalog.clips.iter().zip(kept) {
+        match kept.map(Ok).or_else(|| computed.next()) {
+            Some(Ok(clips)) => rows.extend(clips),
+            Some(Err(error)) => report.failed.push((clip.filename.clone(), error)),
+            None => (),
         }
     }
+    report.computed = jobs.len() - report.failed.len();
+    report.reused = catalog.clips.len() - jobs.len();
+    report.spectrograms = rows.len();
     if rows.is_empty() {
         let found = report.failed.first().map_or("none".into(), |(_, error)| error.to_string());
         let next = "Check the data set's format.".to_owned();
         let expected = "at least one readable recording".to_owned();
         return Err(Error::Dataset { root: catalog.audio_dir, expected, found, next });
     }
-    report.spectrograms = rows.len();
     metadata::write(&dir.join(METADATA_FILE), &rows)?;
     old.remove_orphans(dir, &rows)?;
+    report.elapsed = started.elapsed();
     Ok(report)
 }
 
-enum Outcome {
-    Reused(Vec<ProcessedClip>),
-    Computed(Vec<ProcessedClip>),
-}
+/// A recording to compute, and the name of its spectrogram without the extension.
+type Job<'a> = (&'a Clip, String);
+/// The spectrograms of a recording.
+type Rows = Vec<ProcessedClip>;
 
 /// Every worker owns an extractor and takes the next recording until none is left; a full disk or folder stops all.
 fn run_workers(
     config: &Config,
     catalog: &Catalog,
-    old: &Cache,
-    jobs: &[(&Clip, &str)],
+    jobs: &[Job],
     n_workers: usize,
     progress: Progress,
-) -> Result<(Vec<Result<Outcome>>, Duration)> {
+) -> Result<Vec<Result<Rows>>> {
     let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
     let progress = Mutex::new(progress);
-    let work = || -> Result<Vec<(usize, Result<Outcome>)>> {
+    let work = || -> Result<Vec<(usize, Result<Rows>)>> {
         let mut extractor = FeatureExtractor::new(&config.features)?;
         let mut done = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((clip, name)) = jobs.get(index) else { break };
-            let outcome = process(config, catalog, old, clip, name, &mut extractor);
-            if let Err(Error::Io { action: "write" | "create" | "create folder", .. }) = &outcome {
-                stop.store(true, Ordering::Relaxed);
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && let Some((clip, name)) = jobs.get(index)
+        {
+            match process(config, &catalog.path(clip), clip, name, &mut extractor) {
+                Err(error) if cannot_write(&error) => {
+                    next.store(jobs.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+                outcome => done.push((index, outcome)),
             }
-            done.push((index, outcome));
             if let Ok(mut progress) = progress.lock() {
                 progress.add(1);
             }
         }
         Ok(done)
     };
-    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Outcome>)>> {
+    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Rows>)>> {
         let workers: Vec<_> = (0..n_workers.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(work)).collect();
         let mut all = Vec::with_capacity(jobs.len());
         for worker in workers {
@@ -158,84 +159,65 @@ fn run_workers(
         Ok(all)
     })?;
     outcomes.sort_by_key(|(index, _)| *index);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    if stop.into_inner() {
-        let unwritable = outcomes.into_iter().find_map(|outcome| match outcome {
-            Err(error @ Error::Io { action: "write" | "create" | "create folder", .. }) => Some(error),
-            _ => None,
-        });
-        return match unwritable {
-            Some(error) => Err(error),
-            None => Ok((Vec::new(), Duration::ZERO)),
-        };
-    }
-    let elapsed = progress.into_inner().map_or(Duration::ZERO, Progress::finish);
-    Ok((outcomes, elapsed))
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// One recording: its old spectrograms when they are still good, else new ones.
-fn process(
-    config: &Config,
-    catalog: &Catalog,
-    old: &Cache,
-    clip: &Clip,
-    name: &str,
-    extractor: &mut FeatureExtractor,
-) -> Result<Outcome> {
-    let path = catalog.path(clip);
-    let (file_bytes, file_modified_ns) = stamp(&path)?;
-    let row = |npy: String, start_s: f32, (n_mels, n_frames): (usize, usize)| ProcessedClip {
-        npy,
-        filename: clip.filename.clone(),
-        fold: clip.fold,
-        target: clip.target,
-        category: clip.category.clone(),
-        source: clip.source.clone(),
-        start_s,
-        n_mels,
-        n_frames,
-        file_bytes,
-        file_modified_ns,
-    };
-    let dir = &config.data.processed_dir;
-    if let Some(rows) = old.still_good(dir, &clip.filename, (file_bytes, file_modified_ns)) {
-        let renewed = rows.iter().map(|old| row(old.npy.clone(), old.start_s, (old.n_mels, old.n_frames)));
-        return Ok(Outcome::Reused(renewed.collect()));
-    }
-    let waveform = audio::read(&path)?;
-    let mono = Waveform {
-        samples: extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(&path))?,
-        sample_rate: config.features.sample_rate,
-    };
+/// Whether an error lies in the processed folder, where the next recording would meet it again.
+fn cannot_write(error: &Error) -> bool {
+    matches!(error, Error::Io { action: "write" | "create" | "create folder", .. })
+}
+
+/// One recording: read, resampled, cut into clips, each written as a spectrogram.
+fn process(config: &Config, path: &Path, clip: &Clip, name: &str, extractor: &mut FeatureExtractor) -> Result<Rows> {
+    let (file_bytes, file_modified_ns) = stamp(path)?;
+    let waveform = audio::read(path)?;
+    let sample_rate = config.features.sample_rate;
+    let samples = extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(path))?;
+    drop(waveform);
     let mut rows = Vec::new();
-    for (index, (start_s, samples)) in clips_of(&mono, &config.clip).into_iter().enumerate() {
-        let features = extractor.extract(&samples, mono.sample_rate).map_err(|error| error.in_file(&path))?;
-        let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}.w{index}.npy") };
-        npy::write_f32(&dir.join(&npy), &features)?;
-        rows.push(row(npy, start_s, features.dim()));
+    for (index, (start_s, samples)) in clips_of(&samples, sample_rate, &config.clip).enumerate() {
+        let features = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
+        let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
+        npy::write_f32(&config.data.processed_dir.join(&npy), &features)?;
+        let (n_mels, n_frames) = features.dim();
+        rows.push(ProcessedClip {
+            npy,
+            filename: clip.filename.clone(),
+            fold: clip.fold,
+            target: clip.target,
+            category: clip.category.clone(),
+            source: clip.source.clone(),
+            start_s,
+            n_mels,
+            n_frames,
+            file_bytes,
+            file_modified_ns,
+        });
     }
-    Ok(Outcome::Computed(rows))
+    Ok(rows)
 }
 
 /// Cuts or pads a recording to clips of `duration_s`, each with its start in seconds.
 ///
 /// The last of several windows ends with the recording, so that no sound is lost.
-pub fn clips_of(waveform: &Waveform, config: &ClipConfig) -> Vec<(f32, Vec<f32>)> {
-    let n_samples = config.n_samples(waveform.sample_rate);
-    let samples = &waveform.samples;
-    let starts: Vec<usize> = match config.long_clips {
-        LongClips::Windows if samples.len() > n_samples => {
-            let last = samples.len() - n_samples;
-            (0..last).step_by(n_samples).chain([last]).collect()
+pub fn clips_of<'a>(
+    samples: &'a [f32],
+    sample_rate: u32,
+    config: &ClipConfig,
+) -> impl Iterator<Item = (f32, Cow<'a, [f32]>)> {
+    let n_samples = config.n_samples(sample_rate).max(1);
+    let last = match config.long_clips {
+        LongClips::Windows => samples.len().saturating_sub(n_samples),
+        LongClips::Crop => 0,
+    };
+    (0..last).step_by(n_samples).chain([last]).map(move |start| {
+        let end = samples.len().min(start + n_samples);
+        let mut clip = Cow::Borrowed(&samples[start..end]);
+        if clip.len() < n_samples {
+            clip.to_mut().resize(n_samples, 0.0);
         }
-        _ => vec![0],
-    };
-    let cut = |start: usize| {
-        let mut clip = samples[start..samples.len().min(start + n_samples)].to_vec();
-        clip.resize(n_samples, 0.0);
-        (start as f32 / waveform.sample_rate as f32, clip)
-    };
-    starts.into_iter().map(cut).collect()
+        (start as f32 / sample_rate as f32, clip)
+    })
 }
 
 /// A file's size in bytes and time of change in nanoseconds since 1970.
@@ -245,52 +227,90 @@ fn stamp(path: &Path) -> Result<(u64, u64)> {
     Ok((file.len(), modified.map_or(0, |time| time.as_nanos() as u64)))
 }
 
-/// A `.npy` name for every recording, unique in one flat folder: the path without its extension, or with it where two
-/// recordings differ in that alone.
+/// The longest name of a spectrogram, in bytes: file systems take 255, of which the extension and a window's number are kept free.
+const MAX_NAME: usize = 200;
+
+/// A `.npy` name without extension for every recording, unique in one flat folder whether or not it tells case apart.
+///
+/// It is the recording's path without its extension; where two would clash or one is too long, a digest is added.
 fn npy_names(catalog: &Catalog) -> Vec<String> {
-    let flat = |name: &str| name.replace(['/', '\\'], "__").trim_start_matches('.').to_owned();
-    let short = |clip: &Clip| flat(clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem));
+    // `~` is for the number of a window.
+    let plain = |clip: &Clip| -> String {
+        let stem = clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem);
+        stem.replace(['/', '\\'], "__").replace('~', "_").trim_start_matches('.').to_owned()
+    };
     let mut uses: HashMap<String, usize> = HashMap::new();
     for clip in &catalog.clips {
-        *uses.entry(short(clip)).or_default() += 1;
+        *uses.entry(plain(clip).to_lowercase()).or_default() += 1;
     }
-    catalog.clips.iter().map(|clip| if uses[&short(clip)] == 1 { short(clip) } else { flat(&clip.filename) }).collect()
+    let name = |clip: &Clip| {
+        let plain = plain(clip);
+        if uses[&plain.to_lowercase()] == 1 && plain.len() <= MAX_NAME && !plain.is_empty() {
+            return plain;
+        }
+        let short: String = plain.chars().take(MAX_NAME / 5).collect();
+        format!("{short}~{:016x}", digest(&clip.filename))
+    };
+    catalog.clips.iter().map(name).collect()
+}
+
+/// FNV-1a, 64 bits: short, and the same on every machine (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+fn digest(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// The spectrograms an earlier run left.
 struct Cache {
-    /// Rows by recording; empty when they were made with other settings.
-    good: HashMap<String, Vec<ProcessedClip>>,
+    /// Rows by recording; empty when they were made from another data set or with other settings.
+    good: HashMap<String, Rows>,
     /// Every `.npy` the old table lists.
     npys: Vec<String>,
 }
 
 impl Cache {
-    /// Reads the old table. One made with other settings is removed, so that an interrupted run leaves no table that lies.
-    fn open(dir: &Path, settings: &FeatureSettings) -> Result<Self> {
-        let table = dir.join(METADATA_FILE);
-        let rows = metadata::read(&table).unwrap_or_default();
+    /// Reads the old table; a damaged one counts as none.
+    fn open(dir: &Path, origin: &Origin) -> Result<Self> {
+        let rows = metadata::read(&dir.join(METADATA_FILE)).unwrap_or_default();
         let npys = rows.iter().map(|row| row.npy.clone()).collect();
-        let mut good: HashMap<String, Vec<ProcessedClip>> = HashMap::new();
-        if FeatureSettings::read(dir).is_ok_and(|old| old == *settings) {
+        let mut good: HashMap<String, Rows> = HashMap::new();
+        if Origin::read(dir).is_ok_and(|old| old == *origin) {
             for row in rows {
                 good.entry(row.filename.clone()).or_default().push(row);
             }
-        } else if table.exists() {
-            fs::remove_file(&table).map_err(Error::io("remove", &table))?;
         }
         Ok(Cache { good, npys })
     }
 
-    /// The rows of a recording, if its file has not changed and its spectrograms are all there.
-    fn still_good(&self, dir: &Path, filename: &str, stamp: (u64, u64)) -> Option<&[ProcessedClip]> {
-        let rows = self.good.get(filename)?;
+    /// For every recording of the data set its old rows, if they are still good, and a job for each of the others.
+    fn sort_out<'a>(&self, dir: &Path, catalog: &'a Catalog) -> (Vec<Option<Rows>>, Vec<Job<'a>>) {
+        let (mut kept, mut jobs) = (Vec::with_capacity(catalog.clips.len()), Vec::new());
+        for (clip, name) in catalog.clips.iter().zip(npy_names(catalog)) {
+            let rows = self.still_good(dir, clip, &catalog.path(clip));
+            if rows.is_none() {
+                jobs.push((clip, name));
+            }
+            kept.push(rows);
+        }
+        (kept, jobs)
+    }
+
+    /// The rows of a recording with its labels of today, if its file has not changed and its spectrograms are all there.
+    fn still_good(&self, dir: &Path, clip: &Clip, path: &Path) -> Option<Rows> {
+        let rows = self.good.get(&clip.filename)?;
+        let stamp = stamp(path).ok()?;
         let whole = |row: &ProcessedClip| {
             let data_bytes = row.n_mels.saturating_mul(row.n_frames).saturating_mul(size_of::<f32>()) as u64;
             let unchanged = (row.file_bytes, row.file_modified_ns) == stamp;
             unchanged && fs::metadata(dir.join(&row.npy)).is_ok_and(|npy| npy.len() > data_bytes)
         };
-        rows.iter().all(whole).then_some(rows)
+        let renewed = |row: &ProcessedClip| ProcessedClip {
+            fold: clip.fold,
+            target: clip.target,
+            category: clip.category.clone(),
+            source: clip.source.clone(),
+            ..row.clone()
+        };
+        rows.iter().all(whole).then(|| rows.iter().map(renewed).collect())
     }
 
     /// Removes the spectrograms of recordings that are no longer part of the data set.
@@ -299,12 +319,70 @@ impl Cache {
         for npy in self.npys.iter().filter(|npy| !kept.contains(npy.as_str())) {
             let path = dir.join(npy);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(error));
-                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &path)(error)),
                 _ => (),
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(filenames: &[&str]) -> Vec<String> {
+        let clip = |filename: &&str| Clip {
+            filename: filename.to_string(),
+            fold: 1,
+            category: "a".into(),
+            target: 0,
+            esc10: false,
+            source: "s".into(),
+        };
+        let clips = filenames.iter().map(clip).collect();
+        npy_names(&Catalog { name: "test".into(), audio_dir: "".into(), clips })
+    }
+
+    #[test]
+    fn a_spectrogram_is_named_as_its_recording() {
+        assert_eq!(names(&["1-100032-A-0.wav", "dogs/loud.flac"]), ["1-100032-A-0", "dogs__loud"]);
+    }
+
+    #[test]
+    fn no_two_recordings_share_a_name_even_where_case_does_not_count() {
+        let long = format!("{}.wav", "x".repeat(250));
+        let clashing = [
+            "a/b.wav",
+            "a__b.wav",
+            "x/1.wav",
+            "x/1.flac",
+            "x/1.wav.mp3",
+            "n.wav",
+            "N.mp3",
+            "n~1.wav",
+            "n_1.wav",
+            &long,
+        ];
+        let names = names(&clashing);
+        let distinct: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        assert_eq!(distinct.len(), clashing.len(), "{names:?}");
+        assert!(names.iter().all(|name| name.len() <= MAX_NAME));
+    }
+
+    #[test]
+    fn windows_cover_a_long_recording_and_the_last_ends_with_it() {
+        let samples: Vec<f32> = (0..25).map(|index| index as f32).collect();
+        let config = |long_clips| ClipConfig { duration_s: 1.0, long_clips };
+        let cut = |samples: &[f32], long_clips| -> Vec<(f32, Vec<f32>)> {
+            clips_of(samples, 10, &config(long_clips)).map(|(start, clip)| (start, clip.into_owned())).collect()
+        };
+        let windows = cut(&samples, LongClips::Windows);
+        assert_eq!(windows.iter().map(|(start_s, _)| *start_s).collect::<Vec<_>>(), [0.0, 1.0, 1.5]);
+        assert_eq!(windows[2].1, samples[15..]);
+        assert_eq!(cut(&samples, LongClips::Crop), [(0.0, samples[..10].to_vec())]);
+        assert_eq!(cut(&samples[..10], LongClips::Windows), [(0.0, samples[..10].to_vec())], "exactly one clip");
+        let padded = [0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].to_vec();
+        assert_eq!(cut(&samples[..3], LongClips::Windows), [(0.0, padded)]);
     }
 }

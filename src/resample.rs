@@ -127,14 +127,13 @@ impl Converter {
 /// # Errors
 /// [`Error::Signal`] naming the first sample that is not.
 pub(crate) fn check_samples(samples: &[f32]) -> Result<()> {
-    // Without their sign the bits of floats order like the floats, with infinity and NaN on top; integers have a maximum
-    // that the compiler takes over many samples at once.
-    let magnitude = |sample: &f32| sample.abs().to_bits() as i32;
-    let limit = magnitude(&MAX_ABS_SAMPLE);
-    if samples.iter().map(magnitude).fold(0, i32::max) <= limit {
+    // Without their sign the bits of floats order like the floats, with infinity and NaN on top. No early exit: the compiler
+    // then compares many samples at once.
+    let too_large = |sample: &f32| (sample.abs().to_bits() as i32) > MAX_ABS_SAMPLE.to_bits() as i32;
+    if !samples.iter().fold(false, |any, sample| any | too_large(sample)) {
         return Ok(());
     }
-    let first = samples.iter().position(|sample| magnitude(sample) > limit).unwrap_or(0);
+    let first = samples.iter().position(too_large).unwrap_or(0);
     Err(Error::Signal {
         expected: format!("finite samples within ±{MAX_ABS_SAMPLE:e}"),
         found: format!("{} at sample {first}", samples[first]),

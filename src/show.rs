@@ -8,15 +8,19 @@ use crate::config::{Config, TinyAstConfig};
 use crate::dataset::Dataset;
 use crate::evaluate::Evaluation;
 use crate::features::{FeatureConfig, FeatureExtractor};
-use crate::history::EpochRecord;
+use crate::history::{self, EpochRecord};
 use crate::html::{self, Cell, Html};
 use crate::model::ModelSummary;
 use crate::plot::{self, BarStyle, Curve, MelAxes, Picture};
 use crate::predict::{FolderPredictions, Prediction};
+use crate::train::history_path;
 use crate::{Error, Result, input, tables};
 
 /// Rate of the players' sound, in Hz: enough for what the network hears, and a third of the original's size.
 const PLAYER_RATE: u32 = 16_000;
+
+/// Prediction cards shown at most; the table has them all.
+const MAX_CARDS: usize = 12;
 
 /// A data frame as an HTML table; floating-point columns are rounded to `decimals`.
 pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
@@ -54,10 +58,10 @@ pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Resu
     let spectrogram = extractor.log_mel_db(&mono)?;
     let axes = mel_axes(features, spectrogram.ncols(), "dB")?;
     let pictures = [
-        plot::waveform(&waveform.samples, waveform.sample_rate, "waveform")?.html(),
-        plot::mel_spectrogram(spectrogram.view(), &axes, "mel spectrogram")?.html(),
+        plot::waveform(&waveform.samples, waveform.sample_rate, title)?.html(),
+        plot::mel_spectrogram(spectrogram.view(), &axes, title)?.html(),
     ];
-    Ok(html::card(title, &[html::row(&pictures), player(waveform, "")?]))
+    Ok(html::card("", &[html::row(&pictures), player(waveform, title)?]))
 }
 
 /// One clip of the data set as waveform, mel spectrogram and player.
@@ -89,6 +93,15 @@ pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
         tiles.push(plot::mel_tile(spectrogram.view(), &axes, label)?.html());
     }
     Ok(html::row(&tiles))
+}
+
+/// The first `n` rows of `metadata.csv`.
+///
+/// # Errors
+/// As [`tables::spectrograms`].
+pub fn metadata(dataset: &Dataset, n: usize) -> Result<Html> {
+    let rows = tables::spectrograms(&dataset.clips)?.head(Some(n));
+    Ok(table(&rows, "The first rows of metadata.csv", 0))
 }
 
 /// The mel filters: which frequencies each of the bins listens to.
@@ -135,11 +148,12 @@ pub fn model(config: &TinyAstConfig, num_classes: usize) -> Result<Html> {
     Ok(html::table(&["layer", "output", "parameters"], &rows, "TinyAST, for a batch of one"))
 }
 
-/// Loss and accuracy over the epochs, training and validation.
+/// Loss and accuracy of the config's run over the epochs, training and validation, as its history on disk has them.
 ///
 /// # Errors
-/// [`Error::Plot`] for an empty history.
-pub fn history(records: &[EpochRecord]) -> Result<Html> {
+/// [`Error::StageMissing`] before training, [`Error::Table`] for a damaged history.
+pub fn history(config: &Config) -> Result<Html> {
+    let records = history::read(&history_path(config))?;
     let curve = |label: &str, value: &dyn Fn(&EpochRecord) -> Option<f64>| {
         let points = records.iter().filter_map(|record| Some((record.epoch as f64, value(record)?)));
         Curve::new(label, points.collect::<Vec<_>>())
@@ -159,16 +173,13 @@ pub fn history(records: &[EpochRecord]) -> Result<Html> {
 }
 
 /// `n` clips of the held-out fold: actual, predicted, and how sure the network was.
-pub fn examples(evaluation: &Evaluation, n: usize) -> Html {
-    let row = |clip: &crate::evaluate::ScoredClip| {
-        let (actual, predicted) = (&evaluation.labels[clip.actual], &evaluation.labels[clip.predicted]);
-        let sure = f64::from(clip.probabilities.get(clip.predicted).copied().unwrap_or(0.0));
-        let sure = Cell::Number(format!("{:.0} %", 100.0 * sure));
-        vec![clip.filename.as_str().into(), actual.as_str().into(), Cell::verdict(predicted, actual), sure]
-    };
-    let rows: Vec<Vec<Cell>> = evaluation.examples(n).into_iter().map(row).collect();
-    let caption = format!("{} clips of fold {}, never trained on", rows.len(), evaluation.test_fold);
-    html::table(&["clip", "actual", "predicted", "probability"], &rows, &caption)
+///
+/// # Errors
+/// As [`tables::scored`].
+pub fn examples(evaluation: &Evaluation, n: usize) -> Result<Html> {
+    let frame = tables::scored(&evaluation.examples(n), &evaluation.labels)?;
+    let caption = format!("{} clips of fold {}, never trained on", frame.height(), evaluation.test_fold);
+    Ok(table(&frame, &caption, 2))
 }
 
 /// The confusion matrix of the held-out fold.
@@ -194,19 +205,20 @@ pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
     let style = BarStyle {
         value_label: "clips right".into(),
         percent: true,
-        reference: Some((evaluation.chance(), "chance".into())),
+        reference: Some((1.0 / evaluation.labels.len().max(1) as f64, "chance".into())),
         highlight: None,
     };
     plot::bars(&format!("accuracy by class, fold {}", evaluation.test_fold), &labels, &values, &style)
 }
 
-/// A card per recording: its five most probable classes as bars, and a player for the first `n_players`.
+/// A card for each of the first twelve recordings: its five most probable classes as bars, and a player for the first
+/// `n_players`.
 ///
 /// # Errors
 /// [`Error::Audio`] when a recording is gone.
 pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
     let mut cards = Vec::new();
-    for (index, prediction) in folder.predictions.iter().enumerate() {
+    for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {
         cards.push(prediction_card(prediction, index < n_players)?);
     }
     let failed: Vec<Vec<Cell>> = folder

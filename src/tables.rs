@@ -4,29 +4,13 @@ use polars::df;
 use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::catalog::Catalog;
-use crate::evaluate::{Evaluation, ScoredClip};
+use crate::evaluate::ScoredClip;
 use crate::metadata::ProcessedClip;
 use crate::predict::FolderPredictions;
 use crate::{Error, Result};
 
 fn unfit(error: PolarsError) -> Error {
     Error::Plot { picture: "a table", reason: error.to_string() }
-}
-
-/// The raw data set, a row per clip: `filename`, `fold`, `category`, `target`, `source`.
-///
-/// # Errors
-/// [`Error::Plot`] when polars refuses the columns.
-pub fn clips(catalog: &Catalog) -> Result<DataFrame> {
-    let clips = &catalog.clips;
-    df!(
-        "filename" => clips.iter().map(|clip| clip.filename.as_str()).collect::<Vec<_>>(),
-        "fold" => clips.iter().map(|clip| clip.fold).collect::<Vec<_>>(),
-        "category" => clips.iter().map(|clip| clip.category.as_str()).collect::<Vec<_>>(),
-        "target" => clips.iter().map(|clip| clip.target as u64).collect::<Vec<_>>(),
-        "source" => clips.iter().map(|clip| clip.source.as_str()).collect::<Vec<_>>(),
-    )
-    .map_err(unfit)
 }
 
 /// Clips per class and fold, a row per class: `category`, `fold 1`, `fold 2`, …, `clips`.
@@ -77,22 +61,6 @@ pub fn scored(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
         "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
         "probability" => clips.iter().map(|clip| clip.probabilities[clip.predicted]).collect::<Vec<_>>(),
         "right" => clips.iter().map(|clip| clip.is_right()).collect::<Vec<_>>(),
-    )
-    .map_err(unfit)
-}
-
-/// Accuracy by class, a row per class of the held-out fold: `category`, `clips`, `right`, `recall`.
-///
-/// # Errors
-/// [`Error::Plot`] when polars refuses the columns.
-pub fn recall(evaluation: &Evaluation) -> Result<DataFrame> {
-    let confusion = evaluation.confusion();
-    let classes = 0..evaluation.labels.len();
-    df!(
-        "category" => evaluation.labels.clone(),
-        "clips" => classes.clone().map(|class| confusion.row(class).sum()).collect::<Vec<_>>(),
-        "right" => classes.map(|class| confusion[(class, class)]).collect::<Vec<_>>(),
-        "recall" => evaluation.recall(),
     )
     .map_err(unfit)
 }

@@ -1,7 +1,9 @@
 //! The training loop, top to bottom.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -12,10 +14,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::Config;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Split};
 use crate::history::{self, EpochRecord};
 use crate::model::TinyAst;
-use crate::{Error, Result, device, input};
+use crate::{Error, Result, device, files, input};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -44,12 +46,12 @@ impl fmt::Display for TrainingReport {
 
 /// Where the config's run keeps its weights.
 pub fn checkpoint_path(config: &Config) -> PathBuf {
-    config.data.models_dir.join(format!("{}.safetensors", config.train.run_name))
+    config.data.models_dir.join(format!("{}-{}.safetensors", config.train.run_name, config.data.name()))
 }
 
 /// Where the config's run keeps its history.
 pub fn history_path(config: &Config) -> PathBuf {
-    config.data.models_dir.join(format!("{}-history.csv", config.train.run_name))
+    config.data.models_dir.join(format!("{}-{}-history.csv", config.train.run_name, config.data.name()))
 }
 
 /// Trains TinyAST with Adam and cross-entropy; weights and history are on disk after every epoch.
@@ -62,18 +64,14 @@ pub fn history_path(config: &Config) -> PathBuf {
 /// cannot be written.
 pub fn train(config: &Config) -> Result<TrainingReport> {
     config.validate()?;
+    check_writable(&checkpoint_path(config))?;
     let started = Instant::now();
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
     let (inputs, targets) = to_device(input::load(&dataset, &split.train, config.model.input_size)?, device);
     let validation = to_device(input::load(&dataset, &split.validation, config.model.input_size)?, device);
-    println!(
-        "{} clips to train on, {} to validate on, {}",
-        split.train.len(),
-        split.validation.len(),
-        device::describe(device)
-    );
+    println!("{}", describe(&split, device));
 
     tch::manual_seed(config.train.seed as i64);
     let mut order_rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed);
@@ -117,7 +115,11 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
             clips_per_s: n_clips / train_s.max(1e-9),
             elapsed_s: started.elapsed().as_secs_f64(),
         });
-        save(config, &dataset, &vs, &history)?;
+        if !weights_are_finite(&vs) {
+            history.pop();
+            return Err(diverged(config, epoch, step, f64::NAN, history.last()));
+        }
+        save(config, &dataset, &split, &vs, &history)?;
         println!("{}", progress_line(&history, config.train.epochs));
     }
     Ok(TrainingReport {
@@ -154,17 +156,44 @@ fn to_device((inputs, targets): (Tensor, Tensor), device: Device) -> (Tensor, Te
     (inputs.to_device(device), targets.to_device(device))
 }
 
-fn save(config: &Config, dataset: &Dataset, vs: &VarStore, history: &[EpochRecord]) -> Result<()> {
+fn save(config: &Config, dataset: &Dataset, split: &Split, vs: &VarStore, history: &[EpochRecord]) -> Result<()> {
+    let seen = split.train.iter().chain(&split.validation).map(|index| dataset.clips[*index].source.clone());
     let info = CheckpointInfo {
-        dataset: config.data.source.name(),
+        dataset: dataset.name.clone(),
         labels: dataset.labels.clone(),
         settings: dataset.settings.clone(),
         model: config.model.clone(),
         train: config.train.clone(),
+        test_fold: split.test_fold,
+        seen_sources: seen.collect::<BTreeSet<_>>().into_iter().collect(),
         epoch: history.len(),
     };
     checkpoint::save(&checkpoint_path(config), vs, &info)?;
     history::write(&history_path(config), history)
+}
+
+/// What is trained on, in a sentence.
+fn describe(split: &Split, device: Device) -> String {
+    let validation = match split.validation_fold {
+        Some(fold) => format!("{} of fold {fold} to validate on", split.validation.len()),
+        None => "none to validate on".into(),
+    };
+    let (n_clips, test_fold) = (split.train.len(), split.test_fold);
+    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {}", device::describe(device))
+}
+
+/// A models folder that cannot be written is told before an epoch is spent, not after.
+fn check_writable(path: &Path) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        files::create_dir(dir)?;
+    }
+    let probe = files::beside(path);
+    fs::File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(Error::io("write", path))
+}
+
+fn weights_are_finite(vs: &VarStore) -> bool {
+    let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+    vs.trainable_variables().iter().all(finite)
 }
 
 fn diverged(config: &Config, epoch: usize, step: usize, loss: f64, last_good: Option<&EpochRecord>) -> Error {
@@ -174,7 +203,7 @@ fn diverged(config: &Config, epoch: usize, step: usize, loss: f64, last_good: Op
         }
         None => "Lower train.learning_rate.".into(),
     };
-    let reason = format!("the loss is {loss}");
+    let reason = if loss.is_nan() { "the weights are no longer numbers".into() } else { format!("the loss is {loss}") };
     Error::Training { epoch, step, learning_rate: config.train.learning_rate, reason, next }
 }
 

@@ -253,6 +253,15 @@ fn a_constant_array_normalises_to_zeros() {
 }
 
 #[test]
+fn an_extractor_may_move_to_a_thread_of_its_own() {
+    let clip = noise(20_000, 7);
+    let mut here = extractor(&FeatureConfig::default());
+    let expected = here.extract(&clip, 44_100).unwrap();
+    let there = std::thread::spawn(move || here.extract(&clip, 44_100).unwrap()).join().unwrap();
+    assert_eq!(there, expected);
+}
+
+#[test]
 fn a_clip_does_not_depend_on_the_ones_before_it() {
     let config = FeatureConfig::default();
     let clip = noise(30_000, 6);

@@ -134,10 +134,10 @@ fn a_checkpoint_for_other_classes_or_another_held_out_fold_is_refused() {
     preprocess::preprocess(&config).unwrap();
     train::train(&config).unwrap();
 
-    config.train.test_fold = 1;
+    config.train.test_fold = Some(1);
     let message = evaluate::evaluate(&config).map(drop).unwrap_err().to_string();
-    assert!(message.contains("fold 1 was trained on"), "{message}");
-    config.train.test_fold = 5;
+    assert!(message.contains("fold 1 held out, found 10 of its clips trained on"), "{message}");
+    config.train.test_fold = None;
 
     let table = config.data.processed_dir.join("metadata.csv");
     let renamed = fs::read_to_string(&table).unwrap().replace("warble", "siren");
@@ -156,4 +156,79 @@ fn a_processed_folder_that_cannot_be_made_stops_the_stage_and_names_it() {
     config.data.processed_dir = blocked.join("processed");
     let error = preprocess::preprocess(&config).map(drop).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("a file"), "{error}");
+}
+
+#[test]
+fn a_network_trained_on_one_data_set_is_not_scored_on_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    train::train(&config).unwrap();
+    config.data.source = DataSource::Folder(config.data.raw_dir.join("demo"));
+    let stale = evaluate::evaluate(&config).map(drop).unwrap_err();
+    assert!(matches!(stale, Error::Features { .. }), "spectrograms of another data set: {stale}");
+
+    let processed = preprocess::preprocess(&config).unwrap();
+    assert_eq!(processed.reused, 0, "another data set may hold other sounds under the same names");
+    assert!(evaluate::evaluate(&config).is_ok(), "the same recordings under the same name are the same data set");
+    config.train.test_fold = Some(2);
+    assert!(evaluate::evaluate(&config).is_err());
+}
+
+#[test]
+fn a_models_folder_that_cannot_be_written_is_told_before_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    let blocked = dir.path().join("a file");
+    fs::write(&blocked, b"in the way").unwrap();
+    config.data.models_dir = blocked.join("models");
+    let error = train::train(&config).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("a file"), "{error}");
+}
+
+#[test]
+fn a_learning_rate_that_blows_up_stops_the_run_and_keeps_the_last_good_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    config.train.learning_rate = 10.0;
+    config.train.epochs = 200;
+    let error = train::train(&config).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Training { .. }), "{error}");
+    assert!(error.to_string().contains("Lower train.learning_rate"), "{error}");
+}
+
+#[test]
+fn examples_make_room_for_those_of_another_fold_but_not_in_a_folder_with_recordings_of_your_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    let catalog = acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    let names = |paths: Vec<std::path::PathBuf>| -> Vec<String> {
+        paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert!(names(predict::copy_examples(&config, 3).unwrap()).iter().all(|name| name.starts_with("5-")));
+    config.train.test_fold = Some(2);
+    assert!(names(predict::copy_examples(&config, 3).unwrap()).iter().all(|name| name.starts_with("2-")));
+
+    let own = config.data.test_dir.join("doorbell.wav");
+    fs::copy(catalog.path(&catalog.clips[0]), &own).unwrap();
+    assert_eq!(names(predict::copy_examples(&config, 3).unwrap()), ["doorbell.wav"]);
+    assert!(own.exists());
+}
+
+#[test]
+fn an_unreadable_recording_in_the_test_folder_is_listed_and_the_others_are_classified() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    train::train(&config).unwrap();
+    predict::copy_examples(&config, 2).unwrap();
+    fs::write(config.data.test_dir.join("broken.wav"), b"RIFF").unwrap();
+    let result = predict::predict_folder(&config).unwrap();
+    assert_eq!((result.predictions.len(), result.failed.len()), (2, 1));
+    assert!(result.failed[0].1.to_string().contains("broken.wav"));
 }

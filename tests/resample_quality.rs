@@ -147,7 +147,7 @@ fn a_clip_does_not_depend_on_the_one_before_it() {
     let mut resampler = Resampler::new(44_100, TARGET_HZ).unwrap();
     let clip = tone(440.0, 44_100, 5000);
     let first = resampler.process(&clip).unwrap();
-    resampler.process(&tone(3000.0, 44_100, 12_345)).unwrap();
+    resampler.process(&tone(3000.0, 44_100, 11_113)).unwrap();
     assert_eq!(resampler.process(&clip).unwrap(), first);
 }
 

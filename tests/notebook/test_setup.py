@@ -143,6 +143,10 @@ class WhatIsUnpacked(unittest.TestCase):
         for entry in ("torch/lib/libtorch_cuda.so", "nvidia/cudnn/lib/libcudnn.so.9", "torch/include/c10/util/Half.h"):
             self.assertEqual(self.place(entry, True), entry)
 
+    def test_other_platforms_keep_the_libraries_theirs_are_linked_to(self) -> None:
+        for entry in ("torch/lib/libarm_compute.so", "torch/lib/libgfortran.so.5", "torch/lib/libomp.dylib"):
+            self.assertEqual(self.place(entry, False), entry.removeprefix("torch/"))
+
     def test_nothing_of_python_is_kept(self) -> None:
         for cuda in (False, True):
             for entry in ("torch/__init__.py", "torch/lib/libtorch_python.so", "torch-2.13.0.dist-info/RECORD"):
