@@ -140,7 +140,8 @@ fn with_next_step(error: Error, made: &Path) -> Error {
 /// Opens the data set that [`acquire`] left on disk, without a look into its audio files.
 ///
 /// # Errors
-/// [`Error::StageMissing`] when it is not there; [`Error::Dataset`] when it is a folder that a person named and none is there; [`Error::Table`] and [`Error::Dataset`] when it cannot be read as one.
+/// [`Error::StageMissing`] when it is not there; [`Error::Dataset`] when it is a folder that a person named and none is there;
+/// [`Error::Table`] and [`Error::Dataset`] when it cannot be read as a data set.
 pub fn open_catalog(config: &Config) -> Result<Catalog> {
     select(config, open_whole(config, &root(config))?)
 }

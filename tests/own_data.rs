@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use audio_transformer::Error;
 use audio_transformer::acquire::{acquire, open_catalog, root};
 use audio_transformer::audio::{Waveform, wav_bytes};
-use audio_transformer::config::{Config, DataConfig, DataSource};
+use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips};
+use audio_transformer::metadata::{self, METADATA_FILE, ProcessedClip};
+use audio_transformer::preprocess::{clips_of, preprocess_with};
 use tempfile::TempDir;
 
 /// A folder with stages of its own, and no data set yet.
@@ -53,6 +55,19 @@ fn tone(duration_s: f64, sample_rate: u32) -> Vec<u8> {
     wav_bytes(&Waveform { samples, sample_rate }).unwrap()
 }
 
+/// Copies a file of the decoder's tests.
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/audio").join(name)).unwrap()
+}
+
+fn names(failed: &[(String, Error)]) -> Vec<&str> {
+    failed.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn processed(config: &Config) -> Vec<ProcessedClip> {
+    metadata::read(&config.data.processed_dir.join(METADATA_FILE)).unwrap()
+}
+
 fn demo_is_made(case: &Case) {
     let catalog = acquire(&case.config(DataSource::Demo)).unwrap();
     assert_eq!(catalog.clips.len(), 50);
@@ -63,6 +78,124 @@ fn listing(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Three classes, of three recordings each, in five formats at six rates from 0.3 to 12 s; one is broken, one of no class.
+fn mixed_folder(case: &Case) -> PathBuf {
+    for (name, content) in [
+        ("hum/low.wav", tone(0.3, 8_000)),
+        ("hum/long.WAV", tone(12.0, 44_100)),
+        ("hum/deep/er.flac", fixture("flac-24bit-96000Hz-mono.flac")),
+        ("ring/a.ogg", fixture("vorbis-44100Hz-stereo.ogg")),
+        ("ring/b.mp3", fixture("mp3-22050Hz-mono-vbr.mp3")),
+        ("ring/broken.wav", tone(1.0, 16_000)[..20_000].to_vec()),
+        ("rush/a.m4a", fixture("aac-16000Hz-mono.m4a")),
+        ("rush/b.wav", fixture("pcm-24bit-48000Hz-stereo.wav")),
+        ("rush/mislabelled.wav", fixture("mp3-44100Hz-stereo.mp3")),
+        ("stray.wav", tone(0.3, 8_000)),
+    ] {
+        case.write(&format!("sounds/{name}"), content);
+    }
+    case.path("sounds")
+}
+
+#[test]
+fn a_folder_of_mixed_lengths_rates_and_formats_becomes_spectrograms_of_one_shape() {
+    let case = Case::new();
+    let config = case.config(DataSource::Folder(mixed_folder(&case)));
+    let catalog = acquire(&config).unwrap();
+    assert_eq!(catalog.labels(), ["hum", "ring", "rush"]);
+    assert_eq!(catalog.clips.len(), 9, "a broken file keeps its row, a stray one has none");
+    assert_eq!(catalog.folds(), [1, 2, 3], "as many folds as the smallest class has recordings");
+    assert_eq!(open_catalog(&config).unwrap().clips, catalog.clips);
+
+    let report = preprocess_with(&config, 2).unwrap();
+    assert_eq!((report.computed, report.spectrograms), (8, 8));
+    assert_eq!(names(&report.failed), ["ring/broken.wav"]);
+    let clips = processed(&config);
+    assert!(clips.iter().all(|clip| (clip.n_mels, clip.n_frames) == (64, 313)), "{clips:?}");
+    for clip in &clips {
+        let raw = catalog.clips.iter().find(|raw| raw.filename == clip.filename).unwrap();
+        assert_eq!((clip.fold, clip.target, &clip.category), (raw.fold, raw.target, &raw.category));
+    }
+}
+
+#[test]
+fn windows_of_a_long_recording_share_its_fold_and_reach_its_end() {
+    let case = Case::new();
+    let mut config = case.config(DataSource::Folder(mixed_folder(&case)));
+    config.clip.long_clips = LongClips::Windows;
+    acquire(&config).unwrap();
+    assert_eq!(preprocess_with(&config, 2).unwrap().spectrograms, 10);
+    let clips = processed(&config);
+    let long: Vec<&ProcessedClip> = clips.iter().filter(|clip| clip.filename == "hum/long.WAV").collect();
+    assert_eq!(long.iter().map(|clip| clip.start_s).collect::<Vec<_>>(), [0.0, 5.0, 7.0]);
+    assert!(long.iter().all(|clip| clip.fold == long[0].fold && clip.n_frames == 313));
+}
+
+#[test]
+fn windows_lose_no_sample_and_a_crop_keeps_the_start() {
+    let sample_rate = 1_000;
+    for n in [1_usize, 999, 1_000, 1_001, 1_999, 2_000, 2_001, 5_432] {
+        let samples: Vec<f32> = (0..n).map(|index| 1.0 + index as f32).collect();
+        let waveform = Waveform { samples: samples.clone(), sample_rate };
+        let clips = |long_clips| clips_of(&waveform, &ClipConfig { duration_s: 1.0, long_clips });
+
+        let mut padded = samples[..n.min(1_000)].to_vec();
+        padded.resize(1_000, 0.0);
+        assert_eq!(clips(LongClips::Crop), [(0.0, padded.clone())], "{n} samples");
+
+        let windows = clips(LongClips::Windows);
+        assert_eq!(windows.len(), n.div_ceil(1_000), "{n} samples");
+        if n <= 1_000 {
+            assert_eq!(windows, [(0.0, padded)]);
+            continue;
+        }
+        let mut covered = 0;
+        for (start_s, window) in &windows {
+            let start = (start_s * sample_rate as f32).round() as usize;
+            assert!(start <= covered, "a gap before {start} of {n}");
+            assert_eq!(window[..], samples[start..start + 1_000], "{n} samples");
+            covered = start + 1_000;
+        }
+        assert_eq!(covered, n, "the last window ends with the recording");
+    }
+}
+
+#[test]
+fn a_folder_where_nothing_can_be_read_is_told_before_preprocessing() {
+    let case = Case::new();
+    for name in ["hum/a.wav", "ring/a.wav"] {
+        case.write(&format!("sounds/{name}"), b"RIFF");
+    }
+    let error = acquire(&case.config(DataSource::Folder(case.path("sounds")))).unwrap_err();
+    assert!(matches!(error, Error::Dataset { .. }), "{error}");
+    assert!(error.to_string().contains("hum/a.wav"), "{error}");
+    assert!(case.path("sounds/hum/a.wav").is_file());
+}
+
+#[cfg(feature = "download")]
+#[test]
+fn an_archive_of_class_folders_becomes_spectrograms_and_is_unpacked_once() {
+    use flate2::{Compression, write::GzEncoder};
+
+    let case = Case::new();
+    let sounds = mixed_folder(&case);
+    let archive = case.path("my sounds.tar.gz");
+    let gzip = GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    tar.append_dir_all("sounds", &sounds).unwrap();
+    tar.into_inner().unwrap().finish().unwrap();
+
+    let config = case.config(DataSource::Archive(archive.clone()));
+    let catalog = acquire(&config).unwrap();
+    assert_eq!((catalog.labels().len(), catalog.clips.len()), (3, 9));
+    let folders = listing(&case.path("data/raw"));
+    assert!(folders.len() == 1 && folders[0].starts_with("my_sounds-"), "{folders:?}");
+    assert_eq!(preprocess_with(&config, 2).unwrap().computed, 8);
+
+    fs::remove_file(&archive).unwrap();
+    assert_eq!(acquire(&config).unwrap().clips, catalog.clips);
 }
 
 #[test]
@@ -80,6 +213,9 @@ fn a_table_may_list_part_of_a_folder_that_also_holds_the_demo() {
     let catalog = acquire(&config).unwrap();
     assert_eq!(catalog.labels(), ["hum", "ring"]);
     assert_eq!(listing(&case.path("data/raw")), ["demo", "mine"]);
+    let report = preprocess_with(&config, 2).unwrap();
+    assert_eq!(report.computed, 3);
+    assert_eq!(names(&report.failed), ["mine/broken.wav"]);
 }
 
 #[test]
