@@ -71,7 +71,8 @@ def install_evcxr(clock: Clock) -> None:
             # Variables for this project's crates would rebuild the kernel's own.
             env={"CARGO_TARGET_DIR": str(build), "RUSTFLAGS": "", "CARGO_BUILD_TARGET": host()},
         )
-    shutil.rmtree(build, ignore_errors=True)
+    for folder in (build, sources):
+        shutil.rmtree(folder, ignore_errors=True)
     mark_done("evcxr", key)
 
 
@@ -92,7 +93,7 @@ def fetch_evcxr() -> Path:
     manifests = [Path(p["manifest_path"]) for p in packages if (p["name"], p["version"]) == ("evcxr_jupyter", EVCXR)]
     if not manifests:
         raise SetupError(f"cargo did not tell where it put evcxr_jupyter {EVCXR}. Remove {probe} and run again.")
-    sources = TOOLS / f"evcxr_jupyter-{EVCXR}"
+    sources = TOOLS / "evcxr-source"
     shutil.rmtree(sources, ignore_errors=True)
     shutil.copytree(manifests[0].parent, sources)
     run(["cargo", "fetch", "-q", "--locked", "--target", host()], cwd=sources, hint=jupyter.NETWORK)
