@@ -1,12 +1,12 @@
 //! Recordings → normalised log-mel spectrograms on disk: one `.npy` per clip, and `metadata.csv`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -81,40 +81,70 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     settings.write(dir)?;
 
     let names = npy_names(&catalog);
-    let jobs: Vec<(&Clip, &str)> = catalog.clips.iter().zip(names.iter().map(String::as_str)).collect();
-    let progress = Progress::new("preprocess", Unit::Items("clips"), Some(jobs.len() as u64));
-    let (outcomes, elapsed) = run_workers(config, &catalog, &old, &jobs, n_workers, progress)?;
+    let n_recordings = catalog.clips.len();
+    let progress = Progress::new("preprocess", Unit::Items("clips"), Some(n_recordings as u64));
+    let work = Work::new(n_recordings, progress);
+    run_workers(config, &catalog, &old, &names, n_workers, &work)?;
 
-    let mut report = PreprocessReport { computed: 0, reused: 0, spectrograms: 0, failed: Vec::new(), elapsed };
-    let mut rows = Vec::with_capacity(jobs.len());
-    for ((clip, _), outcome) in jobs.iter().zip(outcomes) {
-        match outcome {
-            Ok(Outcome::Reused(clips)) => {
-                report.reused += 1;
-                rows.extend(clips);
-            }
-            Ok(Outcome::Computed(clips)) => {
-                report.computed += 1;
-                rows.extend(clips);
-            }
-            Err(error) => report.failed.push((clip.filename.clone(), error)),
-        }
-    }
-    if rows.is_empty() {
-        let found = report.failed.first().map_or("none".into(), |(_, error)| error.to_string());
+    let Done { recordings, computed, failed, progress } =
+        work.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let elapsed = progress.finish();
+    let spectrograms = recordings.iter().map(|recording| recording.spectrograms.len()).sum();
+    if spectrograms == 0 {
+        let found = failed.into_values().next().map_or("none".into(), |error| error.to_string());
         let next = "Check the data set's format.".to_owned();
         let expected = "at least one readable recording".to_owned();
         return Err(Error::Dataset { root: catalog.audio_dir, expected, found, next });
     }
-    report.spectrograms = rows.len();
-    metadata::write(&dir.join(METADATA_FILE), &rows)?;
-    old.remove_orphans(dir, &rows)?;
-    Ok(report)
+    metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
+    old.remove_orphans(dir, &recordings)?;
+    let reused = n_recordings - computed - failed.len();
+    let failed = failed.into_iter().map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
+    Ok(PreprocessReport { computed, reused, spectrograms, failed, elapsed })
 }
 
-enum Outcome {
-    Reused(Vec<ProcessedClip>),
-    Computed(Vec<ProcessedClip>),
+/// What the workers share.
+struct Work {
+    next: AtomicUsize,
+    stop: AtomicBool,
+    done: Mutex<Done>,
+}
+
+/// What the workers have done.
+struct Done {
+    /// In the order of the catalogue, empty while not done and when failed.
+    recordings: Vec<Recording>,
+    computed: usize,
+    failed: BTreeMap<usize, Error>,
+    progress: Progress,
+}
+
+/// What a recording became. There is one for every recording: what the catalogue knows stays there alone.
+#[derive(Clone, Default)]
+struct Recording {
+    file_bytes: u64,
+    file_modified_ns: u64,
+    spectrograms: Vec<Spectrogram>,
+}
+
+#[derive(Clone)]
+struct Spectrogram {
+    npy: String,
+    start_s: f32,
+    n_mels: usize,
+    n_frames: usize,
+}
+
+impl Work {
+    fn new(n_recordings: usize, progress: Progress) -> Self {
+        let done = Done {
+            recordings: vec![Recording::default(); n_recordings],
+            computed: 0,
+            failed: BTreeMap::new(),
+            progress,
+        };
+        Work { next: AtomicUsize::new(0), stop: AtomicBool::new(false), done: Mutex::new(done) }
+    }
 }
 
 /// Every worker owns an extractor and takes the next recording until none is left; a full disk or folder stops all.
@@ -122,55 +152,44 @@ fn run_workers(
     config: &Config,
     catalog: &Catalog,
     old: &Cache,
-    jobs: &[(&Clip, &str)],
+    names: &[String],
     n_workers: usize,
-    progress: Progress,
-) -> Result<(Vec<Result<Outcome>>, Duration)> {
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
-    let progress = Mutex::new(progress);
-    let work = || -> Result<Vec<(usize, Result<Outcome>)>> {
+    work: &Work,
+) -> Result<()> {
+    let run = || -> Result<()> {
         let mut extractor = FeatureExtractor::new(&config.features)?;
-        let mut done = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((clip, name)) = jobs.get(index) else { break };
+        while !work.stop.load(Ordering::Relaxed) {
+            let index = work.next.fetch_add(1, Ordering::Relaxed);
+            let (Some(clip), Some(name)) = (catalog.clips.get(index), names.get(index)) else { break };
             let outcome = process(config, catalog, old, clip, name, &mut extractor);
             if let Err(Error::Io { action: "write" | "create" | "create folder", .. }) = &outcome {
-                stop.store(true, Ordering::Relaxed);
+                work.stop.store(true, Ordering::Relaxed);
+                return outcome.map(drop);
             }
-            done.push((index, outcome));
-            if let Ok(mut progress) = progress.lock() {
-                progress.add(1);
+            let mut done = work.done.lock().unwrap_or_else(PoisonError::into_inner);
+            match outcome {
+                Ok(Outcome::Reused(recording)) => done.recordings[index] = recording,
+                Ok(Outcome::Computed(recording)) => {
+                    done.computed += 1;
+                    done.recordings[index] = recording;
+                }
+                Err(error) => _ = done.failed.insert(index, error),
             }
+            done.progress.add(1);
         }
-        Ok(done)
+        Ok(())
     };
-    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Outcome>)>> {
-        let workers: Vec<_> = (0..n_workers.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(work)).collect();
-        let mut all = Vec::with_capacity(jobs.len());
-        for worker in workers {
-            match worker.join() {
-                Ok(done) => all.extend(done?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(all)
-    })?;
-    outcomes.sort_by_key(|(index, _)| *index);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
-    if stop.into_inner() {
-        let unwritable = outcomes.into_iter().find_map(|outcome| match outcome {
-            Err(error @ Error::Io { action: "write" | "create" | "create folder", .. }) => Some(error),
-            _ => None,
-        });
-        return match unwritable {
-            Some(error) => Err(error),
-            None => Ok((Vec::new(), Duration::ZERO)),
-        };
-    }
-    let elapsed = progress.into_inner().map_or(Duration::ZERO, Progress::finish);
-    Ok((outcomes, elapsed))
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_workers.clamp(1, names.len().max(1))).map(|_| scope.spawn(run)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+enum Outcome {
+    Reused(Recording),
+    Computed(Recording),
 }
 
 /// One recording: its old spectrograms when they are still good, else new ones.
@@ -184,37 +203,50 @@ fn process(
 ) -> Result<Outcome> {
     let path = catalog.path(clip);
     let (file_bytes, file_modified_ns) = stamp(&path)?;
-    let row = |npy: String, start_s: f32, (n_mels, n_frames): (usize, usize)| ProcessedClip {
-        npy,
-        filename: clip.filename.clone(),
-        fold: clip.fold,
-        target: clip.target,
-        category: clip.category.clone(),
-        source: clip.source.clone(),
-        start_s,
-        n_mels,
-        n_frames,
-        file_bytes,
-        file_modified_ns,
-    };
     let dir = &config.data.processed_dir;
     if let Some(rows) = old.still_good(dir, &clip.filename, (file_bytes, file_modified_ns)) {
-        let renewed = rows.iter().map(|old| row(old.npy.clone(), old.start_s, (old.n_mels, old.n_frames)));
-        return Ok(Outcome::Reused(renewed.collect()));
+        let spectrograms = rows.iter().map(|row| Spectrogram {
+            npy: row.npy.clone(),
+            start_s: row.start_s,
+            n_mels: row.n_mels,
+            n_frames: row.n_frames,
+        });
+        return Ok(Outcome::Reused(Recording { file_bytes, file_modified_ns, spectrograms: spectrograms.collect() }));
     }
     let waveform = audio::read(&path)?;
     let mono = Waveform {
         samples: extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(&path))?,
         sample_rate: config.features.sample_rate,
     };
-    let mut rows = Vec::new();
-    for (index, (start_s, samples)) in clips_of(&mono, &config.clip).into_iter().enumerate() {
+    let clips = clips_of(&mono, &config.clip);
+    let mut spectrograms = Vec::with_capacity(clips.len());
+    for (index, (start_s, samples)) in clips.into_iter().enumerate() {
         let features = extractor.extract(&samples, mono.sample_rate).map_err(|error| error.in_file(&path))?;
         let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}.w{index}.npy") };
         npy::write_f32(&dir.join(&npy), &features)?;
-        rows.push(row(npy, start_s, features.dim()));
+        let (n_mels, n_frames) = features.dim();
+        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames });
     }
-    Ok(Outcome::Computed(rows))
+    Ok(Outcome::Computed(Recording { file_bytes, file_modified_ns, spectrograms }))
+}
+
+/// The rows of `metadata.csv`.
+fn rows(catalog: &Catalog, recordings: &[Recording]) -> impl Iterator<Item = ProcessedClip> {
+    catalog.clips.iter().zip(recordings).flat_map(|(clip, recording)| {
+        recording.spectrograms.iter().map(|spectrogram| ProcessedClip {
+            npy: spectrogram.npy.clone(),
+            filename: clip.filename.clone(),
+            fold: clip.fold,
+            target: clip.target,
+            category: clip.category.clone(),
+            source: clip.source.clone(),
+            start_s: spectrogram.start_s,
+            n_mels: spectrogram.n_mels,
+            n_frames: spectrogram.n_frames,
+            file_bytes: recording.file_bytes,
+            file_modified_ns: recording.file_modified_ns,
+        })
+    })
 }
 
 /// Cuts or pads a recording to clips of `duration_s`, each with its start in seconds.
@@ -250,11 +282,17 @@ fn stamp(path: &Path) -> Result<(u64, u64)> {
 fn npy_names(catalog: &Catalog) -> Vec<String> {
     let flat = |name: &str| name.replace(['/', '\\'], "__").trim_start_matches('.').to_owned();
     let short = |clip: &Clip| flat(clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem));
-    let mut uses: HashMap<String, usize> = HashMap::new();
-    for clip in &catalog.clips {
-        *uses.entry(short(clip)).or_default() += 1;
+    let mut names: Vec<String> = catalog.clips.iter().map(short).collect();
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    let shared: HashSet<String> =
+        sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    for (name, clip) in names.iter_mut().zip(&catalog.clips) {
+        if shared.contains(name) {
+            *name = flat(&clip.filename);
+        }
     }
-    catalog.clips.iter().map(|clip| if uses[&short(clip)] == 1 { short(clip) } else { flat(&clip.filename) }).collect()
+    names
 }
 
 /// The spectrograms an earlier run left.
@@ -294,9 +332,12 @@ impl Cache {
     }
 
     /// Removes the spectrograms of recordings that are no longer part of the data set.
-    fn remove_orphans(&self, dir: &Path, rows: &[ProcessedClip]) -> Result<()> {
-        let kept: HashSet<&str> = rows.iter().map(|row| row.npy.as_str()).collect();
-        for npy in self.npys.iter().filter(|npy| !kept.contains(npy.as_str())) {
+    fn remove_orphans(&self, dir: &Path, recordings: &[Recording]) -> Result<()> {
+        let mut orphans: HashSet<&str> = self.npys.iter().map(String::as_str).collect();
+        for spectrogram in recordings.iter().flat_map(|recording| &recording.spectrograms) {
+            orphans.remove(spectrogram.npy.as_str());
+        }
+        for npy in orphans {
             let path = dir.join(npy);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
