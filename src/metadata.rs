@@ -1,5 +1,6 @@
 //! What preprocessing leaves on disk beside the `.npy` files: `metadata.csv`, a row per clip, and `settings.json`.
 
+use std::borrow::Borrow;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
 use std::path::{Component, Path};
@@ -188,11 +189,11 @@ fn table_error(path: &Path, error: &csv::Error) -> Error {
 ///
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
-pub fn write(path: &Path, clips: &[ProcessedClip]) -> Result<()> {
+pub fn write(path: &Path, clips: impl IntoIterator<Item = impl Borrow<ProcessedClip>>) -> Result<()> {
     files::write_atomic(path, |file: &mut BufWriter<File>| {
         let mut writer = csv::Writer::from_writer(file);
         for clip in clips {
-            writer.serialize(clip).map_err(|error| Error::io("write", path)(error.into()))?;
+            writer.serialize(clip.borrow()).map_err(|error| Error::io("write", path)(error.into()))?;
         }
         writer.flush().map_err(Error::io("write", path))
     })

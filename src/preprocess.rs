@@ -79,44 +79,76 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
     let old = Cache::open(dir, &Origin::new(config))?;
-    let (kept, jobs) = old.sort_out(dir, &catalog);
+    let (mut recordings, jobs) = old.sort_out(dir, &catalog);
     // While spectrograms are being replaced, the table lists those alone that stay: an interrupted run leaves no row that lies.
     Origin::new(config).write(dir)?;
-    let kept_rows: Vec<ProcessedClip> = kept.iter().flatten().flatten().cloned().collect();
-    metadata::write(&dir.join(METADATA_FILE), &kept_rows)?;
+    metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
 
     let started = Instant::now();
     let progress = Progress::new("preprocess", Unit::Items("clips"), Some(jobs.len() as u64));
     let mut computed = run_workers(config, &catalog, &jobs, n_workers, progress)?.into_iter();
 
-    let mut report = PreprocessReport::default();
-    let mut rows = Vec::with_capacity(catalog.clips.len());
-    for (clip, kept) in catalog.clips.iter().zip(kept) {
-        match kept.map(Ok).or_else(|| computed.next()) {
-            Some(Ok(clips)) => rows.extend(clips),
+    let mut report = PreprocessReport { computed: 0, reused: catalog.clips.len() - jobs.len(), ..Default::default() };
+    for (clip, recording) in catalog.clips.iter().zip(&mut recordings).filter(|(_, recording)| recording.is_none()) {
+        match computed.next() {
+            Some(Ok(fresh)) => *recording = Some(fresh),
             Some(Err(error)) => report.failed.push((clip.filename.clone(), error)),
             None => (),
         }
     }
     report.computed = jobs.len() - report.failed.len();
-    report.reused = catalog.clips.len() - jobs.len();
-    report.spectrograms = rows.len();
-    if rows.is_empty() {
+    report.spectrograms = recordings.iter().flatten().map(|recording| recording.spectrograms.len()).sum();
+    if report.spectrograms == 0 {
         let found = report.failed.first().map_or("none".into(), |(_, error)| error.to_string());
         let next = "Check the data set's format.".to_owned();
         let expected = "at least one readable recording".to_owned();
         return Err(Error::Dataset { root: catalog.audio_dir, expected, found, next });
     }
-    metadata::write(&dir.join(METADATA_FILE), &rows)?;
-    old.remove_orphans(dir, &rows)?;
+    metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
+    old.remove_orphans(dir, &recordings)?;
     report.elapsed = started.elapsed();
     Ok(report)
 }
 
 /// A recording to compute, and the name of its spectrogram without the extension.
 type Job<'a> = (&'a Clip, String);
-/// The spectrograms of a recording.
-type Rows = Vec<ProcessedClip>;
+
+/// What a recording became; what the catalogue knows of it stays there alone, so that thousands take little memory.
+#[derive(Clone)]
+struct Recording {
+    file_bytes: u64,
+    file_modified_ns: u64,
+    spectrograms: Vec<Spectrogram>,
+}
+
+#[derive(Clone)]
+struct Spectrogram {
+    npy: String,
+    start_s: f32,
+    n_mels: usize,
+    n_frames: usize,
+}
+
+/// The rows of `metadata.csv` for the recordings there are.
+fn rows(catalog: &Catalog, recordings: &[Option<Recording>]) -> impl Iterator<Item = ProcessedClip> {
+    let present =
+        catalog.clips.iter().zip(recordings).filter_map(|(clip, recording)| Some((clip, recording.as_ref()?)));
+    present.flat_map(|(clip, recording)| {
+        recording.spectrograms.iter().map(|spectrogram| ProcessedClip {
+            npy: spectrogram.npy.clone(),
+            filename: clip.filename.clone(),
+            fold: clip.fold,
+            target: clip.target,
+            category: clip.category.clone(),
+            source: clip.source.clone(),
+            start_s: spectrogram.start_s,
+            n_mels: spectrogram.n_mels,
+            n_frames: spectrogram.n_frames,
+            file_bytes: recording.file_bytes,
+            file_modified_ns: recording.file_modified_ns,
+        })
+    })
+}
 
 /// Every worker owns an extractor and takes the next recording until none is left; a full disk or folder stops all.
 fn run_workers(
@@ -125,16 +157,16 @@ fn run_workers(
     jobs: &[Job],
     n_workers: usize,
     progress: Progress,
-) -> Result<Vec<Result<Rows>>> {
+) -> Result<Vec<Result<Recording>>> {
     let next = AtomicUsize::new(0);
     let progress = Mutex::new(progress);
-    let work = || -> Result<Vec<(usize, Result<Rows>)>> {
+    let work = || -> Result<Vec<(usize, Result<Recording>)>> {
         let mut extractor = FeatureExtractor::new(&config.features)?;
         let mut done = Vec::new();
         while let index = next.fetch_add(1, Ordering::Relaxed)
             && let Some((clip, name)) = jobs.get(index)
         {
-            match process(config, &catalog.path(clip), clip, name, &mut extractor) {
+            match process(config, &catalog.path(clip), name, &mut extractor) {
                 Err(error) if cannot_write(&error) => {
                     next.store(jobs.len(), Ordering::Relaxed);
                     return Err(error);
@@ -147,7 +179,7 @@ fn run_workers(
         }
         Ok(done)
     };
-    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Rows>)>> {
+    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Recording>)>> {
         let workers: Vec<_> = (0..n_workers.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(work)).collect();
         let mut all = Vec::with_capacity(jobs.len());
         for worker in workers {
@@ -168,33 +200,21 @@ fn cannot_write(error: &Error) -> bool {
 }
 
 /// One recording: read, resampled, cut into clips, each written as a spectrogram.
-fn process(config: &Config, path: &Path, clip: &Clip, name: &str, extractor: &mut FeatureExtractor) -> Result<Rows> {
+fn process(config: &Config, path: &Path, name: &str, extractor: &mut FeatureExtractor) -> Result<Recording> {
     let (file_bytes, file_modified_ns) = stamp(path)?;
     let waveform = audio::read(path)?;
     let sample_rate = config.features.sample_rate;
     let samples = extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(path))?;
     drop(waveform);
-    let mut rows = Vec::new();
+    let mut spectrograms = Vec::new();
     for (index, (start_s, samples)) in clips_of(&samples, sample_rate, &config.clip).enumerate() {
         let features = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
         let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
         npy::write_f32(&config.data.processed_dir.join(&npy), &features)?;
         let (n_mels, n_frames) = features.dim();
-        rows.push(ProcessedClip {
-            npy,
-            filename: clip.filename.clone(),
-            fold: clip.fold,
-            target: clip.target,
-            category: clip.category.clone(),
-            source: clip.source.clone(),
-            start_s,
-            n_mels,
-            n_frames,
-            file_bytes,
-            file_modified_ns,
-        });
+        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames });
     }
-    Ok(rows)
+    Ok(Recording { file_bytes, file_modified_ns, spectrograms })
 }
 
 /// Cuts or pads a recording to clips of `duration_s`, each with its start in seconds.
@@ -261,8 +281,8 @@ fn digest(text: &str) -> u64 {
 
 /// The spectrograms an earlier run left.
 struct Cache {
-    /// Rows by recording; empty when they were made from another data set or with other settings.
-    good: HashMap<String, Rows>,
+    /// What each recording became; empty when it was made from another data set or with other settings.
+    good: HashMap<String, Recording>,
     /// Every `.npy` the old table lists.
     npys: Vec<String>,
 }
@@ -272,50 +292,46 @@ impl Cache {
     fn open(dir: &Path, origin: &Origin) -> Result<Self> {
         let rows = metadata::read(&dir.join(METADATA_FILE)).unwrap_or_default();
         let npys = rows.iter().map(|row| row.npy.clone()).collect();
-        let mut good: HashMap<String, Rows> = HashMap::new();
+        let mut good: HashMap<String, Recording> = HashMap::new();
         if Origin::read(dir).is_ok_and(|old| old == *origin) {
-            for row in rows {
-                good.entry(row.filename.clone()).or_default().push(row);
+            for ProcessedClip { npy, filename, start_s, n_mels, n_frames, file_bytes, file_modified_ns, .. } in rows {
+                let recording = Recording { file_bytes, file_modified_ns, spectrograms: Vec::new() };
+                let spectrograms = &mut good.entry(filename).or_insert(recording).spectrograms;
+                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames });
             }
         }
         Ok(Cache { good, npys })
     }
 
-    /// For every recording of the data set its old rows, if they are still good, and a job for each of the others.
-    fn sort_out<'a>(&self, dir: &Path, catalog: &'a Catalog) -> (Vec<Option<Rows>>, Vec<Job<'a>>) {
+    /// For every recording of the data set what it became, if that is still good, and a job for each of the others.
+    fn sort_out<'a>(&self, dir: &Path, catalog: &'a Catalog) -> (Vec<Option<Recording>>, Vec<Job<'a>>) {
         let (mut kept, mut jobs) = (Vec::with_capacity(catalog.clips.len()), Vec::new());
         for (clip, name) in catalog.clips.iter().zip(npy_names(catalog)) {
-            let rows = self.still_good(dir, clip, &catalog.path(clip));
-            if rows.is_none() {
+            let recording = self.still_good(dir, clip, &catalog.path(clip));
+            if recording.is_none() {
                 jobs.push((clip, name));
             }
-            kept.push(rows);
+            kept.push(recording);
         }
         (kept, jobs)
     }
 
-    /// The rows of a recording with its labels of today, if its file has not changed and its spectrograms are all there.
-    fn still_good(&self, dir: &Path, clip: &Clip, path: &Path) -> Option<Rows> {
-        let rows = self.good.get(&clip.filename)?;
-        let stamp = stamp(path).ok()?;
-        let whole = |row: &ProcessedClip| {
-            let data_bytes = row.n_mels.saturating_mul(row.n_frames).saturating_mul(size_of::<f32>()) as u64;
-            let unchanged = (row.file_bytes, row.file_modified_ns) == stamp;
-            unchanged && fs::metadata(dir.join(&row.npy)).is_ok_and(|npy| npy.len() > data_bytes)
+    /// What a recording became, if its file has not changed and its spectrograms are all there.
+    fn still_good(&self, dir: &Path, clip: &Clip, path: &Path) -> Option<Recording> {
+        let recording = self.good.get(&clip.filename)?;
+        let whole = |spectrogram: &Spectrogram| {
+            let n_values = spectrogram.n_mels.saturating_mul(spectrogram.n_frames);
+            let data_bytes = n_values.saturating_mul(size_of::<f32>()) as u64;
+            fs::metadata(dir.join(&spectrogram.npy)).is_ok_and(|npy| npy.len() > data_bytes)
         };
-        let renewed = |row: &ProcessedClip| ProcessedClip {
-            fold: clip.fold,
-            target: clip.target,
-            category: clip.category.clone(),
-            source: clip.source.clone(),
-            ..row.clone()
-        };
-        rows.iter().all(whole).then(|| rows.iter().map(renewed).collect())
+        let unchanged = stamp(path).is_ok_and(|stamp| stamp == (recording.file_bytes, recording.file_modified_ns));
+        (unchanged && recording.spectrograms.iter().all(whole)).then(|| recording.clone())
     }
 
     /// Removes the spectrograms of recordings that are no longer part of the data set.
-    fn remove_orphans(&self, dir: &Path, rows: &[ProcessedClip]) -> Result<()> {
-        let kept: HashSet<&str> = rows.iter().map(|row| row.npy.as_str()).collect();
+    fn remove_orphans(&self, dir: &Path, recordings: &[Option<Recording>]) -> Result<()> {
+        let spectrograms = recordings.iter().flatten().flat_map(|recording| &recording.spectrograms);
+        let kept: HashSet<&str> = spectrograms.map(|spectrogram| spectrogram.npy.as_str()).collect();
         for npy in self.npys.iter().filter(|npy| !kept.contains(npy.as_str())) {
             let path = dir.join(npy);
             match fs::remove_file(&path) {
