@@ -23,7 +23,7 @@ def clips(n_clips: int) -> list[str]:
 
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """The four rows of the front end on one thread."""
-    peers = {name: Worker([peer_python(), BENCH / "peers.py", name]) for name in ("librosa", "torchaudio")}
+    peers = {name: Worker([peer_python(), BENCH / "peers.py", name]) for name in ("librosa", "torchaudio", "soxr")}
     ours = Worker(build_example("bench_front_end"))
     sounds = clips(arguments.clips)
     folders = {name: WORK / "features" / name for name in ("ours", "librosa", "torchaudio")}
@@ -45,7 +45,7 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         row("features_vs_librosa", "librosa", "features", 3.0, writes=True),
         row("features_vs_torchaudio", "torchaudio", "features", 3.5, writes=True),
         row("mel_vs_torchaudio", "torchaudio", "mel", 3.0),
-        row("resample_vs_soxr", "librosa", "resample", 1.0),
+        row("resample_vs_soxr", "soxr", "resample", 1.0),
     ]
     show_steps(ours, sounds, folders["ours"], arguments.rounds)
     for worker in (ours, *peers.values()):

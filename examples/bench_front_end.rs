@@ -140,7 +140,7 @@ fn steps(config: &FeatureConfig, extractor: &mut FeatureExtractor, clips: &[Path
         "limit": {
             "decode": format!("read {} kB", bytes_in / n / 1000),
             "resample": format!("one FFT of the clip in, one out: {}", mflop(resample_flop)),
-            "stft": format!("{} FFTs of {}: {}", n_frames / n, config.n_fft, mflop(stft_flop)),
+            "stft": format!("{} FFTs of {}: {}, {:.1} Gflop/s", n_frames / n, config.n_fft, mflop(stft_flop), 1e-9 / seconds_per_flop),
             "write": format!("write {} kB to a new file", bytes_out / n / 1000),
         },
     }))
