@@ -138,11 +138,9 @@ fn windows_lose_no_sample_and_a_crop_keeps_the_start() {
     let sample_rate = 1_000;
     for n in [1_usize, 999, 1_000, 1_001, 1_999, 2_000, 2_001, 5_432] {
         let samples: Vec<f32> = (0..n).map(|index| 1.0 + index as f32).collect();
-        let waveform = Waveform { samples: samples.clone(), sample_rate };
         let clips = |long_clips| -> Vec<(f32, Vec<f32>)> {
             let config = ClipConfig { duration_s: 1.0, long_clips };
-            let clips = clips_of(&waveform.samples, waveform.sample_rate, &config);
-            clips.map(|(start_s, clip)| (start_s, clip.into_owned())).collect()
+            clips_of(&samples, sample_rate, &config).map(|(start_s, clip)| (start_s, clip.into_owned())).collect()
         };
 
         let mut padded = samples[..n.min(1_000)].to_vec();
