@@ -92,7 +92,12 @@ impl DataSource {
             DataSource::Esc10 => "esc10".into(),
             DataSource::Esc50 => "esc50".into(),
             DataSource::Folder(path) | DataSource::Archive(path) => stem(&path.to_string_lossy()),
-            DataSource::Url(url) => stem(url.split(['?', '#']).next().unwrap_or(url)),
+            DataSource::Url(url) => {
+                let address = url.split(['?', '#']).next().unwrap_or(url);
+                // Neither the host nor a password in front of it belongs into a file's name.
+                let path = address.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+                path.map_or("archive".into(), |(_, path)| stem(path))
+            }
         }
     }
 }
@@ -366,5 +371,6 @@ mod tests {
         assert_eq!(DataSource::parse("my/birds/"), DataSource::Folder("my/birds/".into()));
         assert_eq!(DataSource::parse("my/birds/").name(), "birds");
         assert_eq!(DataSource::parse("https://a.b/x.tar.gz?raw=1").name(), "x");
+        assert_eq!(DataSource::parse("https://user:secret@a.b").name(), "archive");
     }
 }

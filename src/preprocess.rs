@@ -17,6 +17,7 @@ use crate::audio;
 use crate::catalog::{Catalog, Clip};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::features::FeatureExtractor;
+use crate::hash::fnv1a;
 use crate::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
 use crate::progress::{Progress, Unit};
@@ -269,14 +270,9 @@ fn npy_names(catalog: &Catalog) -> Vec<String> {
             return plain;
         }
         let short: String = plain.chars().take(MAX_NAME / 5).collect();
-        format!("{short}~{:016x}", digest(&clip.filename))
+        format!("{short}~{:016x}", fnv1a(clip.filename.as_bytes()))
     };
     catalog.clips.iter().map(name).collect()
-}
-
-/// FNV-1a, 64 bits: short, and the same on every machine (<http://www.isthe.com/chongo/tech/comp/fnv/>).
-fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// The spectrograms an earlier run left.
