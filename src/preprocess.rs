@@ -80,7 +80,7 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let old = Cache::open(dir, &settings)?;
     settings.write(dir)?;
 
-    let names = npy_names(&catalog);
+    let names = NpyNames::new(&catalog);
     let n_recordings = catalog.clips.len();
     let progress = Progress::new("preprocess", Unit::Items("clips"), Some(n_recordings as u64));
     let work = Work::new(n_recordings, progress);
@@ -119,7 +119,7 @@ struct Done {
     progress: Progress,
 }
 
-/// What a recording became. There is one for every recording: what the catalogue knows stays there alone.
+/// What a recording became, without what the catalogue knows of it: memory is to stay nearly flat as data sets grow.
 #[derive(Clone, Default)]
 struct Recording {
     file_bytes: u64,
@@ -152,7 +152,7 @@ fn run_workers(
     config: &Config,
     catalog: &Catalog,
     old: &Cache,
-    names: &[String],
+    names: &NpyNames,
     n_workers: usize,
     work: &Work,
 ) -> Result<()> {
@@ -160,8 +160,8 @@ fn run_workers(
         let mut extractor = FeatureExtractor::new(&config.features)?;
         while !work.stop.load(Ordering::Relaxed) {
             let index = work.next.fetch_add(1, Ordering::Relaxed);
-            let (Some(clip), Some(name)) = (catalog.clips.get(index), names.get(index)) else { break };
-            let outcome = process(config, catalog, old, clip, name, &mut extractor);
+            let Some(clip) = catalog.clips.get(index) else { break };
+            let outcome = process(config, catalog, old, clip, names, &mut extractor);
             if let Err(Error::Io { action: "write" | "create" | "create folder", .. }) = &outcome {
                 work.stop.store(true, Ordering::Relaxed);
                 return outcome.map(drop);
@@ -180,7 +180,7 @@ fn run_workers(
         Ok(())
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_workers.clamp(1, names.len().max(1))).map(|_| scope.spawn(run)).collect();
+        let workers: Vec<_> = (0..n_workers.clamp(1, catalog.clips.len().max(1))).map(|_| scope.spawn(run)).collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -198,7 +198,7 @@ fn process(
     catalog: &Catalog,
     old: &Cache,
     clip: &Clip,
-    name: &str,
+    names: &NpyNames,
     extractor: &mut FeatureExtractor,
 ) -> Result<Outcome> {
     let path = catalog.path(clip);
@@ -218,6 +218,7 @@ fn process(
         samples: extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(&path))?,
         sample_rate: config.features.sample_rate,
     };
+    let name = names.of(clip);
     let clips = clips_of(&mono, &config.clip);
     let mut spectrograms = Vec::with_capacity(clips.len());
     for (index, (start_s, samples)) in clips.into_iter().enumerate() {
@@ -279,20 +280,32 @@ fn stamp(path: &Path) -> Result<(u64, u64)> {
 
 /// A `.npy` name for every recording, unique in one flat folder: the path without its extension, or with it where two
 /// recordings differ in that alone.
-fn npy_names(catalog: &Catalog) -> Vec<String> {
-    let flat = |name: &str| name.replace(['/', '\\'], "__").trim_start_matches('.').to_owned();
-    let short = |clip: &Clip| flat(clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem));
-    let mut names: Vec<String> = catalog.clips.iter().map(short).collect();
-    let mut sorted: Vec<&String> = names.iter().collect();
-    sorted.sort_unstable();
-    let shared: HashSet<String> =
-        sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
-    for (name, clip) in names.iter_mut().zip(&catalog.clips) {
-        if shared.contains(name) {
-            *name = flat(&clip.filename);
-        }
+struct NpyNames {
+    /// The short names that several recordings would have.
+    shared: HashSet<String>,
+}
+
+impl NpyNames {
+    fn new(catalog: &Catalog) -> Self {
+        let mut names: Vec<String> = catalog.clips.iter().map(|clip| short_name(&clip.filename)).collect();
+        names.sort_unstable();
+        let shared = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+        NpyNames { shared }
     }
-    names
+
+    /// The name without `.npy`.
+    fn of(&self, clip: &Clip) -> String {
+        let short = short_name(&clip.filename);
+        if self.shared.contains(&short) { flat_name(&clip.filename) } else { short }
+    }
+}
+
+fn short_name(filename: &str) -> String {
+    flat_name(filename.rsplit_once('.').map_or(filename, |(stem, _)| stem))
+}
+
+fn flat_name(path: &str) -> String {
+    path.replace(['/', '\\'], "__").trim_start_matches('.').to_owned()
 }
 
 /// The spectrograms an earlier run left.
