@@ -96,3 +96,17 @@ fn a_broken_recording_is_listed_and_has_no_row() {
     assert_eq!(report.failed[0].0, "low/0.wav");
     assert!(table(&config).iter().all(|row| row.filename != "low/0.wav"));
 }
+
+#[test]
+fn recordings_that_differ_in_their_extension_alone_have_spectrograms_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let sounds = dir.path().join("sounds");
+    write_dataset(&sounds);
+    fs::rename(sounds.join("low/2.wav"), sounds.join("low/1.flac")).unwrap();
+    let config = config(dir.path(), "processed");
+    preprocess_with(&config, 2).unwrap();
+    let mut listed: Vec<String> = table(&config).into_iter().map(|row| row.npy).collect();
+    listed.sort();
+    assert_eq!(listed.len(), 12);
+    assert_eq!(npys(&config), listed);
+}
