@@ -1,9 +1,31 @@
 //! Where the network runs.
 
+#[cfg(target_os = "linux")]
+use std::ffi::{c_char, c_int, c_void};
+
 use tch::{Cuda, Device};
 
 use crate::config::DeviceChoice;
 use crate::{Error, Result};
+
+/// Whether libtorch sees a CUDA device.
+fn has_cuda() -> bool {
+    #[cfg(target_os = "linux")]
+    load_cuda();
+    Cuda::is_available()
+}
+
+/// Loads libtorch's CUDA half where there is one: no Rust code names its symbols, so the linker leaves it out. It has to be
+/// there before libtorch is asked for CUDA the first time, because it remembers its answer.
+#[cfg(target_os = "linux")]
+fn load_cuda() {
+    unsafe extern "C" {
+        fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+    }
+    const RTLD_NOW: c_int = 2;
+    // SAFETY: the name is a constant that ends in NUL; a library that is not there gives null, and CUDA stays unavailable.
+    unsafe { dlopen(c"libtorch_cuda.so".as_ptr(), RTLD_NOW) };
+}
 
 /// Turns the choice into a device that is really there.
 ///
@@ -15,10 +37,10 @@ pub fn select(choice: DeviceChoice) -> Result<Device> {
     };
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if Cuda::is_available() => Ok(Device::Cuda(0)),
+        DeviceChoice::Auto if has_cuda() => Ok(Device::Cuda(0)),
         DeviceChoice::Auto if tch::utils::has_mps() => Ok(Device::Mps),
         DeviceChoice::Auto => Ok(Device::Cpu),
-        DeviceChoice::Cuda if Cuda::is_available() => Ok(Device::Cuda(0)),
+        DeviceChoice::Cuda if has_cuda() => Ok(Device::Cuda(0)),
         DeviceChoice::Cuda => {
             missing("Auto or Cpu (for CUDA, set up again with `make run CUDA=1`)", "Cuda, which libtorch does not see")
         }
@@ -39,7 +61,7 @@ pub fn describe(device: Device) -> String {
 
 /// Whether CUDA is there, in a sentence for the notebook.
 pub fn cuda_report() -> String {
-    match (Cuda::is_available(), Cuda::device_count()) {
+    match (has_cuda(), Cuda::device_count()) {
         (true, count) => format!("CUDA is available: {count} device(s)"),
         (false, _) => "CUDA is not available: this libtorch runs on the CPU".into(),
     }

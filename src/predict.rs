@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 use crate::audio::{self, Waveform};
-use crate::catalog::audio_files;
+use crate::catalog::{audio_files, passed_over};
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::Dataset;
@@ -121,6 +121,9 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
         let expected = "at least one audio file".to_owned();
         let next = "Put recordings there, or call copy_examples to try clips of the held-out fold.".to_owned();
         return Err(Error::Dataset { root: dir.clone(), expected, found: "none".into(), next });
+    }
+    for name in passed_over(dir)? {
+        println!("passed over {name}: this format is not read");
     }
     let mut result = FolderPredictions { predictions: Vec::new(), failed: Vec::new() };
     for path in paths {
