@@ -90,7 +90,7 @@ class Worker:
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"{self.process.args} ended before it answered")
+        raise SystemExit(f"{self.process.args} ended with status {self.process.wait()} before it answered")
 
     def close(self) -> None:
         """Lets the process end."""
