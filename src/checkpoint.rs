@@ -96,7 +96,7 @@ pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
         return Err(invalid(path, &expected, in_file));
     }
     let vs = VarStore::new(device);
-    let model = TinyAst::new(vs.root(), &info.model, info.labels.len())?;
+    let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), info.train.seed)?;
     for (name, mut variable) in vs.variables() {
         let view = weights.tensor(&name).map_err(|error| invalid(path, &format!("a tensor {name}"), error))?;
         let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
@@ -165,7 +165,6 @@ mod tests {
     use crate::model::probabilities;
 
     fn saved(dir: &Path) -> (std::path::PathBuf, VarStore, TinyAst, CheckpointInfo) {
-        tch::manual_seed(1);
         let info = CheckpointInfo {
             dataset: "demo".into(),
             labels: vec!["a".into(), "b".into(), "c".into()],
@@ -177,7 +176,7 @@ mod tests {
             epoch: 2,
         };
         let vs = VarStore::new(Device::Cpu);
-        let model = TinyAst::new(vs.root(), &info.model, info.labels.len()).unwrap();
+        let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), 1).unwrap();
         let path = dir.join("m.safetensors");
         save(&path, &vs, &info).unwrap();
         (path, vs, model, info)

@@ -2,6 +2,7 @@
 //! `ViTForImageClassification` (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>) at a size a CPU trains in seconds.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use tch::nn::{self, Init, Module, ModuleT, Path};
 use tch::{Device, Kind, Tensor};
@@ -26,13 +27,19 @@ pub struct TinyAst {
     head: nn::Linear,
 }
 
+/// libtorch draws all random numbers of a process from one generator: networks built at the same time take turns, so that
+/// each gets the weights of its seed.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 impl TinyAst {
-    /// Builds the network with fresh weights under `vs`.
+    /// Builds the network under `vs` with the fresh weights of a seed.
     ///
     /// # Errors
     /// [`crate::Error::Config`] when the sizes do not fit together.
-    pub fn new(vs: Path, config: &TinyAstConfig, num_classes: usize) -> Result<Self> {
+    pub fn new(vs: Path, config: &TinyAstConfig, num_classes: usize, seed: u64) -> Result<Self> {
         config.validate()?;
+        let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(seed as i64);
         let dim = config.embed_dim as i64;
         let patch = config.patch_size as i64;
         let n_tokens = config.n_patches() as i64 + 1;
@@ -176,7 +183,7 @@ impl ModelSummary {
     /// [`crate::Error::Config`] when the sizes do not fit together.
     pub fn new(config: &TinyAstConfig, num_classes: usize) -> Result<Self> {
         let vs = nn::VarStore::new(Device::Cpu);
-        TinyAst::new(vs.root(), config, num_classes)?;
+        TinyAst::new(vs.root(), config, num_classes, 0)?;
         let variables = vs.variables();
         let parameters_of = |prefix: &str| -> usize {
             let own = |name: &str| name == prefix || name.starts_with(&format!("{prefix}."));
@@ -221,9 +228,8 @@ mod tests {
     use super::*;
 
     fn model(config: &TinyAstConfig) -> (nn::VarStore, TinyAst) {
-        tch::manual_seed(7);
         let vs = nn::VarStore::new(Device::Cpu);
-        let model = TinyAst::new(vs.root(), config, 50).unwrap();
+        let model = TinyAst::new(vs.root(), config, 50, 7).unwrap();
         (vs, model)
     }
 

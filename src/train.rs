@@ -73,10 +73,9 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let validation = to_device(input::load(&dataset, &split.validation, config.model.input_size)?, device);
     println!("{}", describe(&split, device));
 
-    tch::manual_seed(config.train.seed as i64);
     let mut order_rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed);
     let vs = VarStore::new(device);
-    let model = TinyAst::new(vs.root(), &config.model, dataset.labels.len())?;
+    let model = TinyAst::new(vs.root(), &config.model, dataset.labels.len(), config.train.seed)?;
     let torch = |source| Error::Torch { action: "setting up Adam", source };
     let mut optimizer = adam(0.9, 0.999, 0.0).build(&vs, config.train.learning_rate).map_err(torch)?;
 

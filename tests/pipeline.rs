@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::config::{Config, DataConfig, DataSource, TrainConfig};
-use audio_transformer::{Error, acquire, evaluate, history, predict, preprocess, train};
+use audio_transformer::audio::{self, Waveform};
+use audio_transformer::config::{Config, DataConfig, DataSource, LongClips, TrainConfig};
+use audio_transformer::{Error, acquire, demo, evaluate, history, predict, preprocess, train};
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -86,8 +87,8 @@ fn the_same_seed_trains_the_same_weights_to_the_bit_and_another_seed_others() {
         bytes[8 + header..].to_vec()
     };
     let first = weights_of("a", 0);
-    assert_eq!(first, weights_of("b", 0));
-    assert_ne!(first, weights_of("c", 1));
+    assert!(first == weights_of("b", 0));
+    assert!(first != weights_of("c", 1));
 }
 
 #[test]
@@ -231,4 +232,40 @@ fn an_unreadable_recording_in_the_test_folder_is_listed_and_the_others_are_class
     let result = predict::predict_folder(&config).unwrap();
     assert_eq!((result.predictions.len(), result.failed.len()), (2, 1));
     assert!(result.failed[0].1.to_string().contains("broken.wav"));
+}
+
+#[test]
+fn recordings_of_your_own_with_a_table_run_through_every_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    // Three classes of three recordings each, at another rate and of other lengths than ESC-50's, beside the demo's folder.
+    acquire::acquire(&config).unwrap();
+    let mut table = String::from("filename,category\n");
+    for (target, category) in ["hum", "bell", "crackle"].iter().enumerate() {
+        for take in 0..3 {
+            let sound = demo::synthesize(9, 4 + target, 1, take, 0);
+            let samples = sound.samples[..60_000 + 70_000 * take].to_vec();
+            let filename = format!("{category} {take}.wav");
+            audio::write_wav(&config.data.raw_dir.join(&filename), &Waveform { samples, sample_rate: 16_000 }).unwrap();
+            table.push_str(&format!("{filename},{category}\n"));
+        }
+    }
+    let metadata_path = config.data.raw_dir.join("mine.csv");
+    fs::write(&metadata_path, table).unwrap();
+    config.data.metadata_path = Some(metadata_path);
+    config.clip.long_clips = LongClips::Windows;
+
+    acquire::acquire(&config).unwrap();
+    let report = preprocess::preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.spectrograms), (9, 18), "3.8, 8.1 and 12.5 s give 1, 2 and 3 windows");
+    let report = train::train(&config).unwrap();
+    assert!(report.checkpoint.ends_with("quick-raw.safetensors"), "{:?}", report.checkpoint);
+    let evaluation = evaluate::evaluate(&config).unwrap();
+    assert_eq!(evaluation.clips.len(), 3, "a recording counts once, however many windows it has");
+    predict::copy_examples(&config, 2).unwrap();
+    for prediction in predict::predict_folder(&config).unwrap().predictions {
+        let scored = evaluation.clips.iter().find(|clip| prediction.path.ends_with(&clip.filename)).unwrap();
+        let difference = prediction.ranked[0].1 - scored.probabilities[scored.predicted];
+        assert!(difference.abs() < 1e-4, "inference averages windows as evaluation does: {difference}");
+    }
 }
