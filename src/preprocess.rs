@@ -1,14 +1,14 @@
 //! Recordings → normalised log-mel spectrograms on disk: one `.npy` per clip, and `metadata.csv`.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -80,23 +80,21 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
     let old = Cache::open(dir, &Origin::new(config))?;
-    let (mut recordings, jobs) = old.sort_out(dir, &catalog);
+    let recordings: Vec<_> = catalog.clips.iter().map(|clip| old.still_good(dir, clip, &catalog.path(clip))).collect();
+    let jobs: Vec<usize> = (0..recordings.len()).filter(|index| recordings[*index].is_none()).collect();
     // While spectrograms are being replaced, the table lists those alone that stay: an interrupted run leaves no row that lies.
     Origin::new(config).write(dir)?;
     metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
 
     let started = Instant::now();
     let progress = Progress::new("preprocess", Unit::Items("clips"), Some(jobs.len() as u64));
-    let mut computed = run_workers(config, &catalog, &jobs, n_workers, progress)?.into_iter();
+    let done = Mutex::new(Done { recordings, failed: BTreeMap::new(), progress });
+    run_workers(config, &catalog, &jobs, n_workers, &done)?;
+    let Done { recordings, failed, progress } = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    progress.finish();
 
-    let mut report = PreprocessReport { computed: 0, reused: catalog.clips.len() - jobs.len(), ..Default::default() };
-    for (clip, recording) in catalog.clips.iter().zip(&mut recordings).filter(|(_, recording)| recording.is_none()) {
-        match computed.next() {
-            Some(Ok(fresh)) => *recording = Some(fresh),
-            Some(Err(error)) => report.failed.push((clip.filename.clone(), error)),
-            None => (),
-        }
-    }
+    let mut report = PreprocessReport { reused: catalog.clips.len() - jobs.len(), ..Default::default() };
+    report.failed = failed.into_iter().map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
     report.computed = jobs.len() - report.failed.len();
     report.spectrograms = recordings.iter().flatten().map(|recording| recording.spectrograms.len()).sum();
     if report.spectrograms == 0 {
@@ -111,8 +109,12 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     Ok(report)
 }
 
-/// A recording to compute, and the name of its spectrogram without the extension.
-type Job<'a> = (&'a Clip, String);
+/// What the workers fill in, one entry per recording of the catalogue.
+struct Done {
+    recordings: Vec<Option<Recording>>,
+    failed: BTreeMap<usize, Error>,
+    progress: Progress,
+}
 
 /// What a recording became; what the catalogue knows of it stays there alone, so that thousands take little memory.
 #[derive(Clone)]
@@ -152,47 +154,32 @@ fn rows(catalog: &Catalog, recordings: &[Option<Recording>]) -> impl Iterator<It
 }
 
 /// Every worker owns an extractor and takes the next recording until none is left; a full disk or folder stops all.
-fn run_workers(
-    config: &Config,
-    catalog: &Catalog,
-    jobs: &[Job],
-    n_workers: usize,
-    progress: Progress,
-) -> Result<Vec<Result<Recording>>> {
+fn run_workers(config: &Config, catalog: &Catalog, jobs: &[usize], n_workers: usize, done: &Mutex<Done>) -> Result<()> {
+    let names = NpyNames::new(catalog);
     let next = AtomicUsize::new(0);
-    let progress = Mutex::new(progress);
-    let work = || -> Result<Vec<(usize, Result<Recording>)>> {
+    let work = || -> Result<()> {
         let mut extractor = FeatureExtractor::new(&config.features)?;
-        let mut done = Vec::new();
-        while let index = next.fetch_add(1, Ordering::Relaxed)
-            && let Some((clip, name)) = jobs.get(index)
-        {
-            match process(config, &catalog.path(clip), name, &mut extractor) {
+        while let Some(&index) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let clip = &catalog.clips[index];
+            let outcome = process(config, &catalog.path(clip), &names.of(clip), &mut extractor);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            match outcome {
+                Ok(recording) => done.recordings[index] = Some(recording),
                 Err(error) if cannot_write(&error) => {
                     next.store(jobs.len(), Ordering::Relaxed);
                     return Err(error);
                 }
-                outcome => done.push((index, outcome)),
+                Err(error) => _ = done.failed.insert(index, error),
             }
-            if let Ok(mut progress) = progress.lock() {
-                progress.add(1);
-            }
+            done.progress.add(1);
         }
-        Ok(done)
+        Ok(())
     };
-    let mut outcomes = thread::scope(|scope| -> Result<Vec<(usize, Result<Recording>)>> {
+    thread::scope(|scope| {
         let workers: Vec<_> = (0..n_workers.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(work)).collect();
-        let mut all = Vec::with_capacity(jobs.len());
-        for worker in workers {
-            match worker.join() {
-                Ok(done) => all.extend(done?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(all)
-    })?;
-    outcomes.sort_by_key(|(index, _)| *index);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+        let mut joined = workers.into_iter().map(|worker| worker.join());
+        joined.try_for_each(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// Whether an error lies in the processed folder, where the next recording would meet it again.
@@ -207,7 +194,7 @@ fn process(config: &Config, path: &Path, name: &str, extractor: &mut FeatureExtr
     let sample_rate = config.features.sample_rate;
     let samples = extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(path))?;
     drop(waveform);
-    let mut spectrograms = Vec::new();
+    let mut spectrograms = Vec::with_capacity(1);
     for (index, (start_s, samples)) in clips_of(&samples, sample_rate, &config.clip).enumerate() {
         let features = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
         let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
@@ -254,25 +241,36 @@ const MAX_NAME: usize = 200;
 /// A `.npy` name without extension for every recording, unique in one flat folder whether or not it tells case apart.
 ///
 /// It is the recording's path without its extension; where two would clash or one is too long, a digest is added.
-fn npy_names(catalog: &Catalog) -> Vec<String> {
-    // `~` is for the number of a window.
-    let plain = |clip: &Clip| -> String {
-        let stem = clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem);
-        stem.replace(['/', '\\'], "__").replace('~', "_").trim_start_matches('.').to_owned()
-    };
-    let mut uses: HashMap<String, usize> = HashMap::new();
-    for clip in &catalog.clips {
-        *uses.entry(plain(clip).to_lowercase()).or_default() += 1;
+struct NpyNames {
+    /// Hashes of the plain names that more than one recording would have.
+    shared: HashSet<u64>,
+}
+
+impl NpyNames {
+    fn new(catalog: &Catalog) -> Self {
+        let mut hashes: Vec<u64> = catalog.clips.iter().map(|clip| Self::hash(&Self::plain(clip))).collect();
+        hashes.sort_unstable();
+        NpyNames { shared: hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect() }
     }
-    let name = |clip: &Clip| {
-        let plain = plain(clip);
-        if uses[&plain.to_lowercase()] == 1 && plain.len() <= MAX_NAME && !plain.is_empty() {
+
+    fn of(&self, clip: &Clip) -> String {
+        let plain = Self::plain(clip);
+        if !plain.is_empty() && plain.len() <= MAX_NAME && !self.shared.contains(&Self::hash(&plain)) {
             return plain;
         }
         let short: String = plain.chars().take(MAX_NAME / 5).collect();
         format!("{short}~{:016x}", fnv1a(clip.filename.as_bytes()))
-    };
-    catalog.clips.iter().map(name).collect()
+    }
+
+    /// The path in one piece; `~` is for digests and the numbers of windows.
+    fn plain(clip: &Clip) -> String {
+        let stem = clip.filename.rsplit_once('.').map_or(clip.filename.as_str(), |(stem, _)| stem);
+        stem.replace(['/', '\\'], "__").replace('~', "_").trim_start_matches('.').to_owned()
+    }
+
+    fn hash(plain: &str) -> u64 {
+        fnv1a(plain.to_lowercase().as_bytes())
+    }
 }
 
 /// The spectrograms an earlier run left.
@@ -297,19 +295,6 @@ impl Cache {
             }
         }
         Ok(Cache { good, npys })
-    }
-
-    /// For every recording of the data set what it became, if that is still good, and a job for each of the others.
-    fn sort_out<'a>(&self, dir: &Path, catalog: &'a Catalog) -> (Vec<Option<Recording>>, Vec<Job<'a>>) {
-        let (mut kept, mut jobs) = (Vec::with_capacity(catalog.clips.len()), Vec::new());
-        for (clip, name) in catalog.clips.iter().zip(npy_names(catalog)) {
-            let recording = self.still_good(dir, clip, &catalog.path(clip));
-            if recording.is_none() {
-                jobs.push((clip, name));
-            }
-            kept.push(recording);
-        }
-        (kept, jobs)
     }
 
     /// What a recording became, if its file has not changed and its spectrograms are all there.
@@ -353,7 +338,9 @@ mod tests {
             source: "s".into(),
         };
         let clips = filenames.iter().map(clip).collect();
-        npy_names(&Catalog { name: "test".into(), audio_dir: "".into(), clips })
+        let catalog = Catalog { name: "test".into(), audio_dir: "".into(), clips };
+        let names = NpyNames::new(&catalog);
+        catalog.clips.iter().map(|clip| names.of(clip)).collect()
     }
 
     #[test]
