@@ -188,8 +188,7 @@ fn tell_if_newer(source: &DataSource, root: &Path) {
 #[cfg(feature = "download")]
 fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
     let fetched = fetch_dataset(&source, root, &DownloadOptions::default())?;
-    let (packed, unpacked) = (fetched.archive_bytes as f64 / 1e6, fetched.unpacked_bytes as f64 / 1e6);
-    println!("{} files from {packed:.1} MB, {unpacked:.1} MB unpacked", fetched.files);
+    println!("{fetched}");
     Ok(())
 }
 

@@ -63,11 +63,6 @@ impl Recipe {
     }
 }
 
-/// The class names, in the order of their targets.
-pub fn class_names() -> Vec<&'static str> {
-    CLASSES.iter().map(|(name, _)| *name).collect()
-}
-
 /// One clip: 5 s at 44.1 kHz. `source` and `take` count from 0 within a class and fold.
 pub fn synthesize(seed: u64, target: usize, fold: u32, source: usize, take: usize) -> Waveform {
     let key =

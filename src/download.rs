@@ -83,11 +83,7 @@ impl fmt::Display for Fetched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (packed, unpacked) = (self.archive_bytes as f64 / 1e6, self.unpacked_bytes as f64 / 1e6);
         let duration_s = self.duration.as_secs_f64();
-        write!(
-            f,
-            "{packed:.1} MB unpacked to {} files, {unpacked:.1} MB, in {duration_s:.1} s: {}",
-            self.files, self.report
-        )
+        write!(f, "{packed:.1} MB unpacked to {} files, {unpacked:.1} MB, in {duration_s:.1} s", self.files)
     }
 }
 

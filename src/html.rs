@@ -214,12 +214,15 @@ pub fn grid(columns: usize, items: &[Html]) -> Html {
     Html(format!("<div>{}</div>", lines.collect::<String>()))
 }
 
-/// Pieces under one another, in a frame with a heading.
+/// Pieces under one another, in a frame, with a heading unless `title` is empty.
 pub fn card(title: &str, items: &[Html]) -> Html {
+    let heading = match title {
+        "" => String::new(),
+        title => format!("<div style=\"font-weight:bold;margin-bottom:6px\">{}</div>", escape(title)),
+    };
     Html(format!(
         "<div style=\"display:inline-block;max-width:100%;box-sizing:border-box;border:{LINE};border-radius:6px;\
-         padding:8px;margin:4px 0\"><div style=\"font-weight:bold;margin-bottom:6px\">{}</div>{}</div>",
-        escape(title),
+         padding:8px;margin:4px 0\">{heading}{}</div>",
         items.iter().map(|item| format!("<div>{}</div>", item.0)).collect::<String>()
     ))
 }
