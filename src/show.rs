@@ -66,27 +66,32 @@ pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Resu
 
 /// One clip of the data set as waveform, mel spectrogram and player.
 ///
+/// A file that cannot be read shows its reason instead, as preprocessing will list it.
+///
 /// # Errors
-/// [`Error::Config`] when there is no clip of that number; [`Error::Audio`] when its file cannot be read.
+/// [`Error::Config`] when there is no clip of that number or a setting is out of range.
 pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
     let Some(clip) = catalog.clips.get(index) else {
         let expected = format!("0 to {}", catalog.clips.len().saturating_sub(1));
         return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
     };
-    let waveform = audio::read(&catalog.path(clip))?;
-    sound(&waveform, &config.features, &format!("{} — {}, fold {}", clip.category, clip.filename, clip.fold))
+    let title = format!("{} — {}, fold {}", clip.category, clip.filename, clip.fold);
+    match audio::read(&catalog.path(clip)) {
+        Ok(waveform) => sound(&waveform, &config.features, &title),
+        Err(error) => Ok(html::card(&title, &[Html::text(&error.to_string())])),
+    }
 }
 
-/// The first clip of every class (at most 20) as small spectrograms side by side.
+/// The first readable clip of every class (at most 20) as small spectrograms side by side.
 ///
 /// # Errors
-/// [`Error::Audio`] when a file cannot be read.
+/// [`Error::Config`] for settings out of range.
 pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
     let mut extractor = FeatureExtractor::new(&config.features)?;
     let mut tiles = Vec::new();
     for (target, label) in catalog.labels().iter().enumerate().take(20) {
-        let Some(clip) = catalog.clips.iter().find(|clip| clip.target == target) else { continue };
-        let waveform = audio::read(&catalog.path(clip))?;
+        let mut of_class = catalog.clips.iter().filter(|clip| clip.target == target);
+        let Some(waveform) = of_class.find_map(|clip| audio::read(&catalog.path(clip)).ok()) else { continue };
         let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
         let spectrogram = extractor.log_mel_db(&mono)?;
         let axes = mel_axes(&config.features, spectrogram.ncols(), "dB")?;

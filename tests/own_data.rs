@@ -295,3 +295,28 @@ fn an_empty_folder_in_raw_dir_counts_as_missing() {
     let error = open_catalog(&config).unwrap_err();
     assert!(matches!(error, Error::StageMissing { .. }), "{error}");
 }
+
+#[cfg(feature = "pipeline")]
+#[test]
+fn an_unreadable_recording_does_not_keep_the_others_from_being_shown() {
+    use audio_transformer::{audio, show};
+
+    let dir = tempfile::tempdir().unwrap();
+    for class in ["bark", "rain"] {
+        let folder = dir.path().join("sounds").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.wav"), b"no sound at all").unwrap();
+        for name in ["b.wav", "c.wav"] {
+            let samples = (0..16_000).map(|index| (index as f32 * 0.3).sin()).collect();
+            audio::write_wav(&folder.join(name), &Waveform { samples, sample_rate: 16_000 }).unwrap();
+        }
+    }
+    let mut config = Config::default();
+    config.data.source = DataSource::Folder(dir.path().join("sounds"));
+    let catalog = open_catalog(&config).unwrap();
+    let tiles = show::classes(&config, &catalog).unwrap();
+    assert_eq!(tiles.as_str().matches("<img").count(), 2, "a picture of each class");
+    let first = show::clip(&config, &catalog, 0).unwrap();
+    assert!(first.as_str().contains("bark/a.wav") && first.as_str().contains("Replace or remove"), "{first:?}");
+    assert!(show::clip(&config, &catalog, 1).unwrap().as_str().contains("<audio"));
+}
