@@ -91,7 +91,9 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let done = Mutex::new(Done { recordings, failed: BTreeMap::new(), progress });
     run_workers(config, &catalog, &jobs, n_workers, &done)?;
     let Done { recordings, failed, progress } = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    progress.finish();
+    if !jobs.is_empty() {
+        progress.finish();
+    }
 
     let mut report = PreprocessReport { reused: catalog.clips.len() - jobs.len(), ..Default::default() };
     report.failed = failed.into_iter().map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
