@@ -59,7 +59,7 @@ fn features(extractor: &mut FeatureExtractor, clips: &[PathBuf], out: &Path) -> 
     let start = Instant::now();
     for clip in clips {
         let waveform = audio::read(clip)?;
-        let features = extractor.extract(&waveform.samples, waveform.sample_rate)?;
+        let features = extractor.extract(&waveform.samples, waveform.sample_rate)?.values;
         npy::write_f32(&npy_path(out, clip), &features)?;
     }
     Ok(json!({ "seconds": start.elapsed().as_secs_f64() / clips.len() as f64 }))

@@ -1,24 +1,19 @@
 //! A trained network in one `.safetensors` file: weights, and in its metadata everything inference needs.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
 
-use crate::config::{TinyAstConfig, TrainConfig};
+use crate::config::{TinyAstConfig, TrainConfig, View};
 use crate::features::FEATURE_VERSION;
-use crate::files;
 use crate::metadata::FeatureSettings;
 use crate::model::TinyAst;
+use crate::tensors::{self, INFO_KEY, Precision};
 use crate::{Error, Result};
-
-/// The metadata key under which a checkpoint describes itself as JSON.
-const INFO_KEY: &str = "audio_transformer";
 
 /// What a checkpoint knows beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,26 +47,13 @@ pub struct Checkpoint {
     pub vs: VarStore,
 }
 
-/// Writes the weights in `vs` (float32) with their description, whole or not at all.
+/// Writes the weights in `vs` with their description, whole or not at all.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when weights cannot be read from the device.
-pub fn save(path: &Path, vs: &VarStore, info: &CheckpointInfo) -> Result<()> {
-    let mut tensors = Vec::new();
-    for (name, tensor) in vs.variables() {
-        let shape: Vec<usize> = tensor.size().iter().map(|side| *side as usize).collect();
-        tensors.push((name, shape, to_bytes(&tensor)?));
-    }
-    tensors.sort();
-    let unfit = |error: safetensors::SafeTensorError| invalid(path, "weights that fit the format", error);
-    let mut views = Vec::new();
-    for (name, shape, bytes) in &tensors {
-        views.push((name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(unfit)?));
-    }
-    let json = serde_json::to_string(info).unwrap_or_default();
-    let metadata = HashMap::from([(INFO_KEY.to_owned(), json)]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(unfit)?;
-    files::write_bytes(path, &bytes)
+pub fn save(path: &Path, vs: &VarStore, info: &CheckpointInfo, precision: Precision) -> Result<()> {
+    let variables: Vec<_> = vs.variables().into_iter().collect();
+    tensors::write(path, &variables, precision, &serde_json::to_string(info).unwrap_or_default())
 }
 
 /// Reads a checkpoint onto a device.
@@ -89,7 +71,7 @@ pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
 
     // The sizes are checked against the file before anything of that size is allocated.
     let in_file: usize = weights.iter().map(|(_, view)| view.shape().iter().product::<usize>()).sum();
-    let in_model = n_parameters(&info.model, info.labels.len());
+    let in_model = info.model.n_stored(info.labels.len());
     if in_model != Some(in_file) {
         let expected =
             format!("{} weights, as its architecture has", in_model.map_or("too many".into(), |n| n.to_string()));
@@ -98,28 +80,22 @@ pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
     let vs = VarStore::new(device);
     let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), info.train.seed)?;
     for (name, mut variable) in vs.variables() {
-        let view = weights.tensor(&name).map_err(|error| invalid(path, &format!("a tensor {name}"), error))?;
-        let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
-        if view.dtype() != Dtype::F32 || shape != variable.size() {
-            let expected = format!("{name} as F32 {:?}", variable.size());
-            return Err(invalid(path, &expected, format!("{:?} {shape:?}", view.dtype())));
-        }
-        let values = Tensor::f_from_data_size(view.data(), &shape, Kind::Float);
-        let copied = values.and_then(|values| tch::no_grad(|| variable.f_copy_(&values)));
-        copied.map_err(|source| Error::Torch { action: "copying weights", source })?;
+        let values = tensors::read(&weights, &name);
+        let values = values.map_err(|found| invalid(path, &format!("a tensor {name} as F32 or F16"), found))?;
+        tensors::copy_into(&mut variable, &name, &values)
+            .map_err(|(expected, found)| invalid(path, &expected, found))?;
     }
     Ok(Checkpoint { info, model, vs })
 }
 
 /// Reads what a checkpoint says about itself, and not its weights.
 fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| invalid(path, "a safetensors file", error))?;
-    let json = header.metadata().as_ref().and_then(|metadata| metadata.get(INFO_KEY));
+    let json = tensors::info(bytes).map_err(|error| invalid(path, "a safetensors file", error))?;
     let Some(json) = json else {
         return Err(invalid(path, &format!("a description under the key {INFO_KEY:?}"), "none"));
     };
     let info: CheckpointInfo =
-        serde_json::from_str(json).map_err(|error| invalid(path, "a description this version reads", error))?;
+        serde_json::from_str(&json).map_err(|error| invalid(path, "a description this version reads", error))?;
     let settings = &info.settings;
     let sound = info.model.validate().and(settings.clip.validate()).and(settings.features.validate());
     sound.map_err(|error| invalid(path, "settings in their range", error))?;
@@ -127,29 +103,11 @@ fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
         let expected = format!("spectrograms of version {FEATURE_VERSION}");
         return Err(invalid(path, &expected, settings.feature_version));
     }
+    let (n_mels, bands) = (settings.features.n_mels, info.model.input_size.0);
+    if info.model.view != View::Whole && n_mels != bands {
+        return Err(invalid(path, &format!("spectrograms of {bands} mel bands"), n_mels));
+    }
     Ok(info)
-}
-
-/// How many weights an architecture has, or `None` when the number overflows.
-fn n_parameters(config: &TinyAstConfig, num_classes: usize) -> Option<usize> {
-    let dim = config.embed_dim;
-    let hidden = dim.checked_mul(config.mlp_ratio)?;
-    let linear = |from: usize, to: usize| from.checked_mul(to)?.checked_add(to);
-    let norms = dim.checked_mul(4)?;
-    let parts =
-        [linear(dim, dim.checked_mul(3)?)?, linear(dim, dim)?, linear(dim, hidden)?, linear(hidden, dim)?, norms];
-    let block = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(*part))?;
-    let tokens = config.n_patches().checked_add(2)?.checked_mul(dim)?;
-    let ends = [linear(config.patch_size.pow(2), dim)?, tokens, dim.checked_mul(2)?, linear(dim, num_classes)?];
-    ends.iter().try_fold(block.checked_mul(config.depth)?, |sum, part| sum.checked_add(*part))
-}
-
-fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
-    let torch = |source| Error::Torch { action: "reading weights", source };
-    let tensor = tensor.f_to_device(Device::Cpu).and_then(|tensor| tensor.f_contiguous()).map_err(torch)?;
-    let mut values = vec![0f32; tensor.numel()];
-    tensor.f_copy_data(&mut values, tensor.numel()).map_err(torch)?;
-    Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
 }
 
 fn invalid(path: &Path, expected: &str, found: impl ToString) -> Error {
@@ -162,7 +120,7 @@ mod tests {
     use super::*;
     use crate::config::ClipConfig;
     use crate::features::FeatureConfig;
-    use crate::model::probabilities;
+    use crate::model::{noise, probabilities};
 
     fn saved(dir: &Path) -> (std::path::PathBuf, VarStore, TinyAst, CheckpointInfo) {
         let info = CheckpointInfo {
@@ -178,7 +136,7 @@ mod tests {
         let vs = VarStore::new(Device::Cpu);
         let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), 1).unwrap();
         let path = dir.join("m.safetensors");
-        save(&path, &vs, &info).unwrap();
+        save(&path, &vs, &info, Precision::Single).unwrap();
         (path, vs, model, info)
     }
 
@@ -188,7 +146,7 @@ mod tests {
         let (path, _vs, model, info) = saved(dir.path());
         let loaded = load(&path, Device::Cpu).unwrap();
         assert_eq!(loaded.info, info);
-        let inputs = Tensor::randn([2, 1, 64, 64], (Kind::Float, Device::Cpu));
+        let inputs = noise(&[2, 1, 64, 64]);
         assert_eq!(probabilities(&model, &inputs), probabilities(&loaded.model, &inputs));
     }
 
@@ -208,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, _, mut info) = saved(dir.path());
         info.model = TinyAstConfig { embed_dim: 4096, depth: 64, mlp_ratio: 16, ..Default::default() };
-        save(&path, &vs, &info).unwrap();
+        save(&path, &vs, &info, Precision::Single).unwrap();
         let message = load(&path, Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("as its architecture has"), "{message}");
     }
@@ -217,22 +175,28 @@ mod tests {
     fn settings_out_of_range_are_refused_as_the_files_fault() {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, _, info) = saved(dir.path());
-        let mut hostile = [info.clone(), info.clone(), info];
+        let mut hostile = [info.clone(), info.clone(), info.clone(), info];
         hostile[0].settings.clip.duration_s = 0.0;
         hostile[1].settings.clip.duration_s = 1e30;
         hostile[2].settings.feature_version += 1;
+        (hostile[3].model.view, hostile[3].settings.features.n_mels) = (View::Windows { n_views: 1 }, 32);
         for info in hostile {
-            save(&path, &vs, &info).unwrap();
+            save(&path, &vs, &info, Precision::Single).unwrap();
             assert!(matches!(load(&path, Device::Cpu), Err(Error::Checkpoint { .. })), "{info:?}");
         }
     }
 
     #[test]
-    fn the_number_of_weights_is_known_without_building_the_network() {
+    fn half_precision_halves_the_file_and_keeps_the_verdict() {
         let dir = tempfile::tempdir().unwrap();
-        let (_, vs, _, info) = saved(dir.path());
-        let built: usize = vs.variables().values().map(Tensor::numel).sum();
-        assert_eq!(n_parameters(&info.model, info.labels.len()), Some(built));
+        let (path, vs, model, info) = saved(dir.path());
+        let whole = fs::metadata(&path).unwrap().len();
+        save(&path, &vs, &info, Precision::Half).unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < whole * 6 / 10);
+        let loaded = load(&path, Device::Cpu).unwrap();
+        let inputs = noise(&[2, 1, 64, 64]);
+        let difference = probabilities(&model, &inputs) - probabilities(&loaded.model, &inputs);
+        assert!(difference.abs().max().double_value(&[]) < 1e-2);
     }
 
     #[test]

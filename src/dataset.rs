@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use ndarray::Array2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::config::{Config, TrainConfig};
+use crate::features::{Scale, Spectrogram};
 use crate::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
 use crate::{Error, Result};
@@ -56,13 +56,14 @@ impl Dataset {
         Ok(Dataset { clips, name: config.data.name(), labels, settings, dir })
     }
 
-    /// Reads one spectrogram: `(n_mels, n_frames)`, normalised.
+    /// Reads one spectrogram.
     ///
     /// # Errors
     /// [`Error::Features`] when the file is damaged or has another shape than its row says, [`Error::Io`] when it is gone.
-    pub fn spectrogram(&self, index: usize) -> Result<Array2<f32>> {
+    pub fn spectrogram(&self, index: usize) -> Result<Spectrogram> {
         let clip = &self.clips[index];
-        npy::read_f32(&self.dir.join(&clip.npy), Some((clip.n_mels, clip.n_frames)))
+        let values = npy::read_f32(&self.dir.join(&clip.npy), Some((clip.n_mels, clip.n_frames)))?;
+        Ok(Spectrogram { values, scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db } })
     }
 
     /// The folds there are, ascending.
@@ -172,6 +173,8 @@ mod tests {
                         start_s: 0.0,
                         n_mels: 64,
                         n_frames: 313,
+                        mean_db: -40.0,
+                        std_db: 15.0,
                         file_bytes: 1,
                         file_modified_ns: 1,
                     });

@@ -9,7 +9,6 @@ use ndarray::Array2;
 use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
-use crate::model::probabilities;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, device, input};
 
@@ -124,8 +123,8 @@ pub fn evaluate(config: &Config) -> Result<Evaluation> {
     let mut n_windows: Vec<usize> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for batch in split.test.chunks(BATCH_SIZE) {
-        let (inputs, _) = input::load(&dataset, batch, info.model.input_size)?;
-        let rows = Vec::<Vec<f32>>::try_from(probabilities(&model, &inputs.to_device(device)))
+        let (inputs, _) = input::load(&dataset, batch, &info.model)?;
+        let rows = Vec::<Vec<f32>>::try_from(input::verdicts(&model, &inputs.to_device(device)))
             .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
         for (index, probabilities) in batch.iter().zip(rows) {
             let clip = &dataset.clips[*index];

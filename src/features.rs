@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// The version of the numbers this module gives. It grows whenever the same input and settings would give others,
 /// so that features cached on disk can tell that they are stale.
-pub const FEATURE_VERSION: u32 = 1;
+pub const FEATURE_VERSION: u32 = 2;
 
 /// Added to the standard deviation when normalising, so that a silent clip gives zeros.
 const STD_OFFSET: f64 = 1e-6;
@@ -238,12 +238,12 @@ impl FeatureExtractor {
         Ok(mel)
     }
 
-    /// The model's input, `(n_mels, n_frames)`: resample, log-mel in dB, normalise per clip.
+    /// What preprocessing stores, `(n_mels, n_frames)`: resample, log-mel in dB, normalise per clip.
     ///
     /// # Errors
     /// [`Error::Signal`] when the rate is out of range, the clip too short, or a value not finite.
-    pub fn extract(&mut self, samples: &[f32], sample_rate: u32) -> Result<Array2<f32>> {
-        let mut features = if sample_rate == self.config.sample_rate {
+    pub fn extract(&mut self, samples: &[f32], sample_rate: u32) -> Result<Spectrogram> {
+        let mut values = if sample_rate == self.config.sample_rate {
             self.log_mel_db(samples)?
         } else {
             let mut resampled = std::mem::take(&mut self.resampled);
@@ -254,19 +254,48 @@ impl FeatureExtractor {
             }
             log_mel?
         };
-        normalize(&mut features);
-        Ok(features)
+        let scale = normalize(&mut values);
+        Ok(Spectrogram { values, scale })
+    }
+}
+
+/// A normalised log-mel spectrogram that remembers its decibels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spectrogram {
+    /// `(n_mels, n_frames)`, mean 0 and standard deviation 1.
+    pub values: Array2<f32>,
+    /// What was taken off and divided by.
+    pub scale: Scale,
+}
+
+/// How decibels were normalised: `(x − mean_db) / std_db`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Their mean, in dB relative to the clip's maximum.
+    pub mean_db: f32,
+    /// Their standard deviation plus 1e-6, in dB.
+    pub std_db: f32,
+}
+
+impl Spectrogram {
+    /// Power relative to the clip's maximum, `(n_mels, n_frames)`: 1 at the loudest, `10^(−top_db / 10)` at the quietest.
+    pub fn power(&self) -> Array2<f32> {
+        // 10^(x / 10) = 2^(x · log2(10) / 10), and the base-2 exponential is the fast one.
+        let (shift, gain) = (self.scale.mean_db, self.scale.std_db);
+        self.values.mapv(|x| ((x * gain + shift) * (std::f32::consts::LOG2_10 / 10.0)).exp2())
     }
 }
 
 /// Shifts and scales to mean 0 and standard deviation 1 over the whole array: `(x − mean) / (std + 1e-6)`, with the
 /// population's standard deviation. A constant array becomes zeros.
-pub fn normalize(features: &mut Array2<f32>) {
+pub fn normalize(features: &mut Array2<f32>) -> Scale {
     let n = features.len().max(1) as f64;
     let mean = sum(features, |x| x) / n;
     let variance = sum(features, |x| (x - mean).powi(2)) / n;
-    let (shift, gain) = (mean as f32, (1.0 / (variance.sqrt() + STD_OFFSET)) as f32);
+    let std = variance.sqrt() + STD_OFFSET;
+    let (shift, gain) = (mean as f32, (1.0 / std) as f32);
     features.mapv_inplace(|x| (x - shift) * gain);
+    Scale { mean_db: shift, std_db: std as f32 }
 }
 
 /// Sums a function of all values, in eight sums at once so that no addition waits for the one before it.

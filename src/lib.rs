@@ -22,6 +22,7 @@ pub mod acquire;
 #[cfg(feature = "download")]
 pub mod archive;
 pub mod audio;
+pub mod augment;
 pub mod catalog;
 #[cfg(feature = "torch")]
 pub mod checkpoint;
@@ -43,11 +44,15 @@ pub mod history;
 pub mod html;
 #[cfg(feature = "torch")]
 pub mod input;
+#[cfg(feature = "torch")]
+pub mod loader;
 pub mod mel;
 pub mod metadata;
 #[cfg(feature = "torch")]
 pub mod model;
 pub mod npy;
+#[cfg(feature = "torch")]
+pub mod optim;
 #[cfg(feature = "plots")]
 pub mod plot;
 #[cfg(feature = "torch")]
@@ -55,6 +60,8 @@ pub mod predict;
 pub mod preprocess;
 pub mod progress;
 pub mod resample;
+#[cfg(feature = "torch")]
+pub mod resume;
 #[cfg(feature = "pipeline")]
 pub mod show;
 pub mod spectrogram;
@@ -62,8 +69,11 @@ mod staging;
 #[cfg(all(feature = "tables", feature = "torch"))]
 pub mod tables;
 #[cfg(feature = "torch")]
+pub mod tensors;
+#[cfg(feature = "torch")]
 pub mod train;
 pub mod verify;
+pub mod views;
 
 pub use error::{Error, Result};
 
@@ -72,7 +82,8 @@ pub use error::{Error, Result};
 pub mod prelude {
     pub use crate::acquire::{acquire, open_catalog};
     pub use crate::config::{
-        ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, TinyAstConfig, TrainConfig,
+        AugmentConfig, ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, Mix, Pooling, Preset,
+        Schedule, Stem, TinyAstConfig, TrainConfig, View,
     };
     pub use crate::dataset::Dataset;
     pub use crate::device::cuda_report;

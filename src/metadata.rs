@@ -41,6 +41,10 @@ pub struct ProcessedClip {
     pub n_mels: usize,
     /// Frames.
     pub n_frames: usize,
+    /// The mean that normalising took off, in dB relative to the clip's maximum.
+    pub mean_db: f32,
+    /// What normalising divided by, in dB.
+    pub std_db: f32,
     /// Size of the recording's file when it was read, in bytes.
     pub file_bytes: u64,
     /// When that file was last changed, in nanoseconds since 1970.
@@ -173,14 +177,17 @@ fn check(clip: &ProcessedClip) -> Result<(), (&'static str, String)> {
         _ if clip.n_mels == 0 || clip.n_frames == 0 => {
             Err(("n_mels and n_frames above 0", format!("{} and {}", clip.n_mels, clip.n_frames)))
         }
+        _ if !(clip.mean_db.is_finite() && clip.std_db.is_finite() && clip.std_db > 0.0) => {
+            Err(("a finite mean_db and a std_db above 0", format!("{} and {}", clip.mean_db, clip.std_db)))
+        }
         _ => Ok(()),
     }
 }
 
 fn table_error(path: &Path, error: &csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
-    let expected = "a row of npy, filename, fold, target, category, source, start_s, n_mels, n_frames, file_bytes, \
-                    file_modified_ns"
+    let expected = "a row of npy, filename, fold, target, category, source, start_s, n_mels, n_frames, mean_db, \
+                    std_db, file_bytes, file_modified_ns"
         .to_owned();
     Error::Table { path: path.into(), line, expected, found: error.to_string() }
 }
@@ -214,6 +221,8 @@ mod tests {
             start_s: 0.0,
             n_mels: 64,
             n_frames: 313,
+            mean_db: -40.0,
+            std_db: 15.0,
             file_bytes: 441_044,
             file_modified_ns: 7,
         }

@@ -11,7 +11,6 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::Dataset;
 use crate::features::FeatureExtractor;
-use crate::model::probabilities;
 use crate::preprocess::clips_of;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, acquire, device, files, input};
@@ -82,10 +81,11 @@ impl Classifier {
         for batch in windows.chunks(BATCH_SIZE) {
             let mut inputs = Vec::with_capacity(batch.len());
             for (_, window) in batch {
-                inputs.push(input::resize(self.extractor.extract(window, sample_rate)?.view(), info.model.input_size));
+                let spectrogram = self.extractor.extract(window, sample_rate)?;
+                inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
-            total += probabilities(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
+            total += input::verdicts(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
         }
         let mean = total / windows.len() as f64;
         let mean =

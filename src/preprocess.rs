@@ -16,7 +16,7 @@ use crate::acquire;
 use crate::audio;
 use crate::catalog::{Catalog, Clip};
 use crate::config::{ClipConfig, Config, LongClips};
-use crate::features::FeatureExtractor;
+use crate::features::{FeatureExtractor, Scale};
 use crate::hash::fnv1a;
 use crate::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
@@ -132,6 +132,7 @@ struct Spectrogram {
     start_s: f32,
     n_mels: usize,
     n_frames: usize,
+    scale: Scale,
 }
 
 /// The rows of `metadata.csv` for the recordings there are.
@@ -149,6 +150,8 @@ fn rows(catalog: &Catalog, recordings: &[Option<Recording>]) -> impl Iterator<It
             start_s: spectrogram.start_s,
             n_mels: spectrogram.n_mels,
             n_frames: spectrogram.n_frames,
+            mean_db: spectrogram.scale.mean_db,
+            std_db: spectrogram.scale.std_db,
             file_bytes: recording.file_bytes,
             file_modified_ns: recording.file_modified_ns,
         })
@@ -198,11 +201,11 @@ fn process(config: &Config, path: &Path, name: &str, extractor: &mut FeatureExtr
     drop(waveform);
     let mut spectrograms = Vec::with_capacity(1);
     for (index, (start_s, samples)) in clips_of(&samples, sample_rate, &config.clip).enumerate() {
-        let features = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
+        let spectrogram = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
         let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
-        npy::write_f32(&config.data.processed_dir.join(&npy), &features)?;
-        let (n_mels, n_frames) = features.dim();
-        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames });
+        npy::write_f32(&config.data.processed_dir.join(&npy), &spectrogram.values)?;
+        let (n_mels, n_frames) = spectrogram.values.dim();
+        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale: spectrogram.scale });
     }
     Ok(Recording { file_bytes, file_modified_ns, spectrograms })
 }
@@ -290,10 +293,12 @@ impl Cache {
         let npys = rows.iter().map(|row| row.npy.clone()).collect();
         let mut good: HashMap<String, Recording> = HashMap::new();
         if Origin::read(dir).is_ok_and(|old| old == *origin) {
-            for ProcessedClip { npy, filename, start_s, n_mels, n_frames, file_bytes, file_modified_ns, .. } in rows {
+            for row in rows {
+                let ProcessedClip { npy, filename, start_s, n_mels, n_frames, file_bytes, file_modified_ns, .. } = row;
                 let recording = Recording { file_bytes, file_modified_ns, spectrograms: Vec::new() };
                 let spectrograms = &mut good.entry(filename).or_insert(recording).spectrograms;
-                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames });
+                let scale = Scale { mean_db: row.mean_db, std_db: row.std_db };
+                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale });
             }
         }
         Ok(Cache { good, npys })

@@ -120,22 +120,25 @@ pub fn filterbank(features: &FeatureConfig) -> Result<Picture> {
     plot::filterbank(bank.dense().view(), &freqs_hz)
 }
 
-/// One processed clip as the network sees it: resized, and cut into patches.
+/// One processed clip as the network sees it, cut into what becomes a token each: patches, or what a cell of a convolutional stem's
+/// last map stands for. Of a clip seen in windows, the first.
 ///
 /// # Errors
-/// [`Error::Config`] when there is no clip of that number; [`Error::Features`] when its file does not fit.
+/// [`Error::Config`] when there is no clip of that number or patches overlap; [`Error::Features`] when its file does not fit.
 pub fn patches(config: &Config, index: usize) -> Result<Picture> {
     let dataset = Dataset::open(config)?;
     if index >= dataset.clips.len() {
         let expected = format!("0 to {}", dataset.clips.len().saturating_sub(1));
         return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
     }
-    let size = config.model.input_size;
-    let image = input::resize(dataset.spectrogram(index)?.view(), size).flatten(0, 3);
-    let values = Vec::<f32>::try_from(image).map_err(|source| Error::Torch { action: "reading an input", source })?;
-    let image = ndarray::Array2::from_shape_vec((size, size), values)
+    let (n_mels, n_frames) = config.model.input_size;
+    let views = input::of_clip(&dataset.spectrogram(index)?, &config.model, &dataset.settings.features);
+    let view = views.select(0, 0).flatten(0, 2);
+    let values = Vec::<f32>::try_from(view).map_err(|source| Error::Torch { action: "reading an input", source })?;
+    let image = ndarray::Array2::from_shape_vec((n_mels, n_frames), values)
         .map_err(|error| Error::Plot { picture: "patches", reason: error.to_string() })?;
-    plot::patches(image.view(), config.model.patch_size)
+    let (rows, columns) = config.model.token_grid();
+    plot::patches(image.view(), (n_mels / rows, n_frames / columns))
 }
 
 /// The layers with their output shapes and parameters.

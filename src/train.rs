@@ -6,18 +6,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_xoshiro::Xoshiro256PlusPlus;
-use tch::nn::{ModuleT, OptimizerConfig, VarStore, adam};
+use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
+use crate::hash::fnv1a;
 use crate::history::{self, EpochRecord};
-use crate::model::TinyAst;
+use crate::loader::{Loader, stream};
+use crate::model::{TinyAst, with_seed};
+use crate::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
+use crate::resume::{Progress, State, state_path};
+use crate::tensors::Precision;
 use crate::{Error, Result, device, files, input};
+
+/// What losses are multiplied by in half precision, whose smallest numbers would swallow small gradients; a power of two.
+const LOSS_SCALE: f64 = 1024.0;
+
+/// A mean loss this many times that of a network that knows nothing means that the run diverges.
+const DIVERGED: f64 = 10.0;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -54,14 +62,15 @@ pub fn history_path(config: &Config) -> PathBuf {
     config.data.models_dir.join(format!("{}-{}-history.csv", config.train.run_name, config.data.name()))
 }
 
-/// Trains TinyAST with Adam and cross-entropy; weights and history are on disk after every epoch.
+/// Trains TinyAST with AdamW and cross-entropy; weights, history and the state to go on from are on disk after every epoch.
 ///
-/// The held-out fold is not touched. Weights, order and choice of clips follow from `config.train.seed`.
+/// The held-out fold is not touched. Everything random follows from `config.train.seed`. A run that was stopped goes on after its last
+/// whole epoch, to the same weights as one that was not; see `config.train.resume`.
 ///
 /// # Errors
 /// [`Error::StageMissing`] and [`Error::Features`] as [`Dataset::open`], [`Error::Config`] for settings out of range or a
-/// device that is not there, [`Error::Training`] when the loss is no longer a number, [`Error::Io`] when the models folder
-/// cannot be written.
+/// device that is not there, [`Error::Training`] when the loss is no longer a number or far from one that learns, [`Error::Io`] when
+/// the models folder cannot be written.
 pub fn train(config: &Config) -> Result<TrainingReport> {
     config.validate()?;
     check_writable(&checkpoint_path(config))?;
@@ -69,61 +78,82 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
-    let (inputs, targets) = to_device(input::load(&dataset, &split.train, config.model.input_size)?, device);
-    let validation = to_device(input::load(&dataset, &split.validation, config.model.input_size)?, device);
+    let num_classes = check_classes(config, &dataset)?;
+    let loader = Loader::new(config, &dataset, &split.train, device)?;
+    let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
     println!("{}", describe(&split, device));
 
-    let mut order_rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed);
     let vs = VarStore::new(device);
-    let model = TinyAst::new(vs.root(), &config.model, dataset.labels.len(), config.train.seed)?;
-    let torch = |source| Error::Torch { action: "setting up Adam", source };
-    let mut optimizer = adam(0.9, 0.999, 0.0).build(&vs, config.train.learning_rate).map_err(torch)?;
+    let model = TinyAst::new(vs.root(), &config.model, num_classes, config.train.seed)?;
+    let mut weights = FlatWeights::new(&vs)?;
+    let mut optimizer = AdamW::new(&weights, config.train.weight_decay);
+    let mut average = Average::new(&weights, config.train.ema_decay);
+    let n_steps = config.train.epochs * loader.n_batches();
+    let half_precision = config.train.mixed_precision && device.is_cuda();
+    let loss_scale = if half_precision { LOSS_SCALE } else { 1.0 };
 
-    let mut order: Vec<i64> = (0..split.train.len() as i64).collect();
-    let mut history: Vec<EpochRecord> = Vec::new();
-    let mut step = 0;
-    for epoch in 1..=config.train.epochs {
+    let mut run = begin(config, &dataset, &split, num_classes);
+    if config.train.resume {
+        let state = State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average };
+        run = go_on(state, config, run)?;
+    }
+    let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+
+    for epoch in run.history.len() + 1..=config.train.epochs {
         let epoch_started = Instant::now();
-        order.shuffle(&mut order_rng);
-        let (mut loss_sum, mut right) = (0.0, 0.0);
-        for batch in order.chunks(config.train.batch_size) {
-            step += 1;
-            let indices = Tensor::from_slice(batch).to_device(device);
-            let (inputs, targets) = (inputs.index_select(0, &indices), targets.index_select(0, &indices));
-            let logits = model.forward_t(&inputs, true); // (batch, num_classes)
-            let loss = logits.cross_entropy_for_logits(&targets);
-            optimizer.backward_step(&loss);
+        let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
+        for (inputs, targets) in loader.epoch(epoch) {
+            run.step += 1;
+            rate = learning_rate(&config.train, run.step, n_steps);
+            let forward = || tch::autocast(half_precision, || model.forward_t(&inputs, true));
+            let logits = with_seed(stream(config.train.seed, epoch, run.step as u64), forward); // (batch, num_classes)
+            let loss = cross_entropy(&logits, &targets, config.train.label_smoothing);
+            let mut gradient = weights.gradient(&(&loss * loss_scale))? / loss_scale;
+            if let Some(max_norm) = config.train.max_grad_norm {
+                clip(&mut gradient, max_norm);
+            }
+            optimizer.step(&mut weights, &gradient, rate);
+            average.update(&weights, run.step);
 
             let loss = loss.double_value(&[]);
             if !loss.is_finite() {
-                return Err(diverged(config, epoch, step, loss, history.last()));
+                return Err(diverged(config, &run, rate, &format!("the loss is {loss}")));
             }
-            loss_sum += loss * batch.len() as f64;
-            right += count_right(&logits, &targets);
+            loss_sum += loss * targets.size()[0] as f64;
+            right += count_right(&logits, &targets.argmax(-1, false));
         }
-        let train_s = epoch_started.elapsed().as_secs_f64();
-        let (validation_loss, validation_accuracy) = score(&model, &validation, config.train.batch_size).unzip();
-        let n_clips = split.train.len() as f64;
-        history.push(EpochRecord {
+        let (n_clips, train_s) = (split.train.len() as f64, epoch_started.elapsed().as_secs_f64());
+        if loss_sum / n_clips > DIVERGED * (num_classes.max(2) as f64).ln() {
+            return Err(diverged(config, &run, rate, &format!("the mean loss is {:.1}", loss_sum / n_clips)));
+        }
+        if !all_finite(&weights) {
+            return Err(diverged(config, &run, rate, "the weights are no longer numbers"));
+        }
+        let scored =
+            weights.with(&average.values, &average.buffers, || score(&model, &validation, config.train.batch_size));
+        let (validation_loss, validation_accuracy) = scored.unzip();
+        run.history.push(EpochRecord {
             epoch,
             train_loss: loss_sum / n_clips,
             train_accuracy: right / n_clips,
             validation_loss,
             validation_accuracy,
-            learning_rate: config.train.learning_rate,
+            learning_rate: rate,
             clips_per_s: n_clips / train_s.max(1e-9),
-            elapsed_s: started.elapsed().as_secs_f64(),
+            elapsed_s: before_s + started.elapsed().as_secs_f64(),
         });
-        if !weights_are_finite(&vs) {
-            history.pop();
-            return Err(diverged(config, epoch, step, f64::NAN, history.last()));
-        }
-        save(config, &dataset, &split, &vs, &history)?;
-        println!("{}", progress_line(&history, config.train.epochs));
+        run.run.epoch = epoch;
+        State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average }
+            .save(&state_path(config), &run)?;
+        weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
+        println!("{}", progress_line(&run.history, config.train.epochs));
     }
+    // A finished run is over: the next one starts from the beginning.
+    weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
+    fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;
     Ok(TrainingReport {
         checkpoint: checkpoint_path(config),
-        history,
+        history: run.history,
         train_clips: split.train.len(),
         validation_clips: split.validation.len(),
         device: device::describe(device),
@@ -131,18 +161,74 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     })
 }
 
-/// Mean loss and accuracy over a set, or `None` for an empty one.
-pub(crate) fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usize) -> Option<(f64, f64)> {
-    let n_clips = inputs.size()[0];
+/// The number of classes, which must be what the config names, if it names one.
+fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
+    let num_classes = dataset.labels.len();
+    match config.model.num_classes {
+        Some(named) if named != num_classes => {
+            let expected = format!("{num_classes}, as the data set has, or None");
+            Err(Error::Config { field: "model.num_classes", expected, found: named.to_string() })
+        }
+        _ => Ok(num_classes),
+    }
+}
+
+/// A run before its first step.
+fn begin(config: &Config, dataset: &Dataset, split: &Split, num_classes: usize) -> Progress {
+    let clips = || split.train.iter().chain(&split.validation).map(|index| &dataset.clips[*index]);
+    let sources: BTreeSet<String> = clips().map(|clip| clip.source.clone()).collect();
+    let stamps = clips().map(|clip| format!("{} {} {}\n", clip.npy, clip.file_bytes, clip.file_modified_ns));
+    let run = CheckpointInfo {
+        dataset: dataset.name.clone(),
+        labels: dataset.labels[..num_classes].to_vec(),
+        settings: dataset.settings.clone(),
+        model: config.model.clone(),
+        train: config.train.clone(),
+        test_fold: split.test_fold,
+        seen_sources: sources.into_iter().collect(),
+        epoch: 0,
+    };
+    Progress { run, data: fnv1a(stamps.collect::<String>().as_bytes()), step: 0, history: Vec::new() }
+}
+
+/// Takes up the state of this run if it was stopped, and says so.
+fn go_on(mut state: State, config: &Config, begun: Progress) -> Result<Progress> {
+    let path = state_path(config);
+    match state.restore(&path, &begun)? {
+        Some(progress) => {
+            println!("going on after epoch {} of {}", progress.history.len(), config.train.epochs);
+            Ok(progress)
+        }
+        None if path.exists() => {
+            println!("{} belongs to other settings or data: starting from the beginning", path.display());
+            Ok(begun)
+        }
+        None => Ok(begun),
+    }
+}
+
+/// Mean cross-entropy with soft targets `(batch, num_classes)`, of which `smoothing` is shared out among all classes.
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
+    let num_classes = targets.size()[1] as f64;
+    let targets = targets * (1.0 - smoothing) + smoothing / num_classes;
+    let log_probabilities = logits.log_softmax(-1, Kind::Float);
+    -(targets * log_probabilities).sum_dim_intlist(1i64, false, Kind::Float).mean(Kind::Float)
+}
+
+/// Mean loss and accuracy over a set, or `None` for an empty one; a clip's views vote together.
+fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usize) -> Option<(f64, f64)> {
+    let n_clips = targets.size()[0];
     if n_clips == 0 {
         return None;
     }
-    let _no_grad = tch::no_grad_guard();
+    let n_views = input::n_views(model.config()) as i64;
     let (mut loss_sum, mut right) = (0.0, 0.0);
-    for (inputs, targets) in inputs.split(batch_size as i64, 0).iter().zip(targets.split(batch_size as i64, 0)) {
-        let logits = model.forward_t(inputs, false);
-        loss_sum += logits.cross_entropy_for_logits(&targets).double_value(&[]) * targets.size()[0] as f64;
-        right += count_right(&logits, &targets);
+    let batches = inputs.split(batch_size as i64 * n_views, 0);
+    for (inputs, targets) in batches.iter().zip(targets.split(batch_size as i64, 0)) {
+        let verdicts = input::verdicts(model, inputs);
+        let of_target = verdicts.gather(1, &targets.unsqueeze(1), false).clamp_min(f64::from(f32::MIN_POSITIVE));
+        loss_sum -= of_target.log().sum(Kind::Double).double_value(&[]);
+        right += count_right(&verdicts, &targets);
     }
     Some((loss_sum / n_clips as f64, right / n_clips as f64))
 }
@@ -155,20 +241,9 @@ fn to_device((inputs, targets): (Tensor, Tensor), device: Device) -> (Tensor, Te
     (inputs.to_device(device), targets.to_device(device))
 }
 
-fn save(config: &Config, dataset: &Dataset, split: &Split, vs: &VarStore, history: &[EpochRecord]) -> Result<()> {
-    let seen = split.train.iter().chain(&split.validation).map(|index| dataset.clips[*index].source.clone());
-    let info = CheckpointInfo {
-        dataset: dataset.name.clone(),
-        labels: dataset.labels.clone(),
-        settings: dataset.settings.clone(),
-        model: config.model.clone(),
-        train: config.train.clone(),
-        test_fold: split.test_fold,
-        seen_sources: seen.collect::<BTreeSet<_>>().into_iter().collect(),
-        epoch: history.len(),
-    };
-    checkpoint::save(&checkpoint_path(config), vs, &info)?;
-    history::write(&history_path(config), history)
+fn save(config: &Config, vs: &VarStore, run: &Progress) -> Result<()> {
+    checkpoint::save(&checkpoint_path(config), vs, &run.run, Precision::Single)?;
+    history::write(&history_path(config), &run.history)
 }
 
 /// What is trained on, in a sentence.
@@ -190,20 +265,18 @@ fn check_writable(path: &Path) -> Result<()> {
     fs::File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(Error::io("write", path))
 }
 
-fn weights_are_finite(vs: &VarStore) -> bool {
-    let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
-    vs.trainable_variables().iter().all(finite)
+fn all_finite(weights: &FlatWeights) -> bool {
+    weights.values.isfinite().all().int64_value(&[]) == 1
 }
 
-fn diverged(config: &Config, epoch: usize, step: usize, loss: f64, last_good: Option<&EpochRecord>) -> Error {
-    let next = match last_good {
+fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -> Error {
+    let next = match run.history.last() {
         Some(record) => {
             format!("Lower train.learning_rate; {} holds epoch {}.", checkpoint_path(config).display(), record.epoch)
         }
         None => "Lower train.learning_rate.".into(),
     };
-    let reason = if loss.is_nan() { "the weights are no longer numbers".into() } else { format!("the loss is {loss}") };
-    Error::Training { epoch, step, learning_rate: config.train.learning_rate, reason, next }
+    Error::Training { epoch: run.history.len() + 1, step: run.step, learning_rate, reason: reason.into(), next }
 }
 
 fn progress_line(history: &[EpochRecord], epochs: usize) -> String {

@@ -41,7 +41,7 @@ fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
         plot::mel_tile(noise(64, 313).view(), &axes(64, 5.0), title).unwrap(),
         plot::filterbank(array![[0.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.5, 1.0]].view(), &[0.0, 100.0, 200.0, 300.0])
             .unwrap(),
-        plot::patches(noise(64, 64).view(), 8).unwrap(),
+        plot::patches(noise(64, 64).view(), (8, 8)).unwrap(),
         plot::curves(title, "epoch", "loss", &runs).unwrap(),
         plot::confusion_matrix(counts.view(), labels).unwrap(),
         plot::bars(title, labels, &values, &style).unwrap(),
@@ -118,7 +118,7 @@ fn hostile_labels_stay_text_in_html() {
 #[test]
 fn a_heat_map_is_one_image_and_not_a_shape_per_cell() {
     let spectrogram = plot::mel_spectrogram(noise(64, 313).view(), &axes(64, 5.0), "a clip").unwrap();
-    let patches = plot::patches(noise(64, 64).view(), 8).unwrap();
+    let patches = plot::patches(noise(64, 64).view(), (8, 8)).unwrap();
     for (picture, rest) in [(spectrogram, 30), (patches, 120)] {
         // The map and its colour bar.
         assert_eq!(picture.svg().matches("<image ").count(), 2, "{picture:?}");
@@ -271,7 +271,7 @@ fn values_that_are_not_numbers_are_refused_by_name() {
         refused(plot::waveform(&[0.0, f32::NAN], 16_000, "a clip")),
         refused(plot::mel_spectrogram(levels.view(), &axes(64, 1.0), "a clip")),
         refused(plot::mel_tile(levels.view(), &axes(64, 1.0), "a clip")),
-        refused(plot::patches(levels.view(), 8)),
+        refused(plot::patches(levels.view(), (8, 8))),
         refused(plot::filterbank(bank.view(), &[0.0, 1.0])),
         refused(plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1.0, f64::NAN])])),
         refused(plot::bars("top", &names(1), &[f64::INFINITY], &style)),
@@ -294,9 +294,9 @@ fn nothing_to_draw_is_refused_and_so_are_shapes_that_contradict_each_other() {
     refused(plot::mel_spectrogram(noise(2, 10).view(), &MelAxes::new(1.0, [500.0, 400.0], "dB"), "a clip"));
     refused(plot::filterbank(empty.view(), &[]));
     refused(plot::filterbank(noise(2, 4).view(), &[0.0, 1.0]));
-    refused(plot::patches(empty.view(), 8));
-    refused(plot::patches(noise(64, 64).view(), 0));
-    refused(plot::patches(noise(64, 60).view(), 8));
+    refused(plot::patches(empty.view(), (8, 8)));
+    refused(plot::patches(noise(64, 64).view(), (0, 0)));
+    refused(plot::patches(noise(64, 60).view(), (8, 8)));
     refused(plot::curves("loss", "epoch", "loss", &[]));
     refused(plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[])]));
     refused(plot::confusion_matrix(Array2::zeros((0, 0)).view(), &[]));
@@ -318,7 +318,7 @@ fn extreme_but_sound_values_are_drawn() {
     plot::waveform(&[1e30, -1e30], 16_000, "far too loud").unwrap();
     plot::mel_spectrogram(flat.view(), &axes(64, 1.0), "silence").unwrap();
     plot::mel_spectrogram(noise(2, 1).view(), &axes(2, 1e-6), "one frame").unwrap();
-    plot::patches(flat.view(), 64).unwrap();
+    plot::patches(flat.view(), (64, 64)).unwrap();
     plot::filterbank(Array2::zeros((3, 4)).view(), &[0.0, 1.0, 2.0, 3.0]).unwrap();
     plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1e-300, 1e300])]).unwrap();
     plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[0.0, 0.0])]).unwrap();

@@ -60,24 +60,25 @@ pub fn filterbank(dense: ArrayView2<f32>, freqs_hz: &[f32]) -> Result<Picture> {
     })
 }
 
-/// The model's input as the model sees it: cut into patches of `patch_size` × `patch_size`, numbered as its tokens.
+/// The model's input as the model sees it: cut into patches of `patch_size` (mel bands × frames), numbered as its tokens.
 ///
 /// `input` is `(n_mels, n_frames)`, normalised, low bands first; they are drawn at the bottom. Tokens count from the lowest
 /// bands and the first frames, along time first, as a convolution over the input reads it.
 ///
 /// # Errors
 /// [`crate::Error::Plot`] when `input` is empty, not finite, or not a whole number of patches.
-pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
+pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize)) -> Result<Picture> {
     let name = "patches";
     let (rows, columns) = input.dim();
-    if rows == 0 || columns == 0 || patch_size == 0 || rows % patch_size != 0 || columns % patch_size != 0 {
-        let found = format!("an input of {rows}×{columns} is not a whole number of {patch_size}×{patch_size} patches");
+    let (tall, wide) = patch_size;
+    if rows == 0 || columns == 0 || tall == 0 || wide == 0 || rows % tall != 0 || columns % wide != 0 {
+        let found = format!("an input of {rows}×{columns} is not a whole number of {tall}×{wide} patches");
         return Err(refuse(name, found));
     }
     ensure_finite(name, "level", input.iter().map(|&level| f64::from(level)))?;
     let (low, high) = input.iter().fold((f32::MAX, f32::MIN), |(low, high), &level| (low.min(level), high.max(level)));
     let (low, high) = (f64::from(low), f64::from(high));
-    let (down, across) = (rows / patch_size, columns / patch_size);
+    let (down, across) = (rows / tall, columns / wide);
     let tokens = down * across;
 
     let side = 384;
@@ -90,30 +91,27 @@ pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
     let sheet = Sheet {
         name,
         alt: format!(
-            "A spectrogram of {rows}×{columns} cut into {tokens} patches of {patch_size}×{patch_size}, {across} along time and {down} along frequency."
+            "A spectrogram of {rows}×{columns} cut into {tokens} patches of {tall}×{wide}, {across} along time and {down} along frequency."
         ),
         width: plot.right() + 16,
         height: plot.bottom() + below("frame"),
         heat_maps: vec![HeatMap { place: plot, columns, cells, palette: palette.clone() }, color_bar(bar)],
     };
-    let boundaries = |title: &str, cells: usize| Axis {
+    let boundaries = |title: &str, cells: usize, patch: usize| Axis {
         title: title.into(),
         from: 0.0,
         to: cells as f64,
-        ticks: (0..=cells)
-            .step_by(patch_size * (cells / patch_size).div_ceil(8))
-            .map(|at| (at as f64, at.to_string()))
-            .collect(),
+        ticks: (0..=cells).step_by(patch * (cells / patch).div_ceil(8)).map(|at| (at as f64, at.to_string())).collect(),
     };
     sheet.paint(|area| {
         write_title(
             area,
-            &format!("{rows}×{columns} input, {tokens} patches of {patch_size}×{patch_size}"),
+            &format!("{rows}×{columns} input, {tokens} patches of {tall}×{wide}"),
             plot.left,
             plot.width,
         )?;
         write_limits(area, bar, low, high, "normalised level")?;
-        frame(area, plot, boundaries("frame", columns), boundaries("mel band", rows), Grid::None)?;
+        frame(area, plot, boundaries("frame", columns, wide), boundaries("mel band", rows, tall), Grid::None)?;
         let edge = colors::PAPER.stroke_width(1);
         for i in 0..=across as i32 {
             let x = plot.left * SCALE + i * plot.width * SCALE / across as i32;
@@ -128,8 +126,8 @@ pub fn patches(input: ArrayView2<f32>, patch_size: usize) -> Result<Picture> {
             for token in 0..tokens {
                 let (row, column) = (token / across, token % across);
                 // The paper under a number is the mean of the few cells it covers, in the upper left of its patch.
-                let (top, left) = ((row + 1) * patch_size - 1, column * patch_size);
-                let covered = (0..2.min(patch_size)).flat_map(|r| (0..3.min(patch_size)).map(move |c| (r, c)));
+                let (top, left) = ((row + 1) * tall - 1, column * wide);
+                let covered = (0..2.min(tall)).flat_map(|r| (0..3.min(wide)).map(move |c| (r, c)));
                 let (sum, n) =
                     covered.fold((0, 0), |(sum, n), (r, c)| (sum + usize::from(cell(top - r, left + c)), n + 1));
                 let paper = palette[sum / n];

@@ -1,0 +1,155 @@
+//! Which recordings, and the folders of the stages.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Where the ESC-50 archive is fetched from when neither the config nor `ESC50_URL` names another address.
+pub const ESC50_URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz";
+
+/// Which data set the pipeline runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DataSource {
+    /// The embedded data set: sounds synthesised by the crate.
+    #[default]
+    Demo,
+    /// The rows of ESC-50 marked `esc10`: 10 classes, 400 clips.
+    Esc10,
+    /// ESC-50: 50 classes, 2,000 clips.
+    Esc50,
+    /// A folder: the ESC-50 layout, a CSV with `filename` and `category`, or one folder per class.
+    Folder(PathBuf),
+    /// A `.tar.gz` on this machine that holds such a folder.
+    Archive(PathBuf),
+    /// The address of such a `.tar.gz`.
+    Url(String),
+}
+
+impl DataSource {
+    /// Reads the environment variable `DATASET`: `demo`, `esc10`, `esc50`, a folder, an archive or a URL; the demo when unset.
+    pub fn from_env() -> Self {
+        match std::env::var("DATASET") {
+            Ok(name) if !name.trim().is_empty() => Self::parse(name.trim()),
+            _ => DataSource::Demo,
+        }
+    }
+
+    /// Tells the sources apart by their form; anything that is neither a known name nor a URL is a path.
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "demo" => DataSource::Demo,
+            "esc10" => DataSource::Esc10,
+            "esc50" => DataSource::Esc50,
+            url if url.starts_with("http://") || url.starts_with("https://") => DataSource::Url(url.to_owned()),
+            path if Path::new(path).is_file() || path.ends_with(".tar.gz") || path.ends_with(".tgz") => {
+                DataSource::Archive(path.into())
+            }
+            path => DataSource::Folder(path.into()),
+        }
+    }
+
+    /// A short name for titles and file names: `demo`, `esc50`, or the folder's or archive's own.
+    pub fn name(&self) -> String {
+        let stem = |path: &str| {
+            let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+            last.trim_end_matches(".tar.gz").trim_end_matches(".tgz").to_owned()
+        };
+        match self {
+            DataSource::Demo => "demo".into(),
+            DataSource::Esc10 => "esc10".into(),
+            DataSource::Esc50 => "esc50".into(),
+            DataSource::Folder(path) | DataSource::Archive(path) => stem(&path.to_string_lossy()),
+            DataSource::Url(url) => {
+                let address = url.split(['?', '#']).next().unwrap_or(url);
+                // Neither the host nor a password in front of it belongs into a file's name.
+                let path = address.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+                path.map_or("archive".into(), |(_, path)| stem(path))
+            }
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataSource::Demo => write!(f, "demo (synthesised sounds)"),
+            DataSource::Esc10 => write!(f, "ESC-10"),
+            DataSource::Esc50 => write!(f, "ESC-50"),
+            DataSource::Folder(path) | DataSource::Archive(path) => write!(f, "{}", path.display()),
+            DataSource::Url(url) => write!(f, "{url}"),
+        }
+    }
+}
+
+/// The recordings and the folders of the stages. Relative paths start at the notebook's folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataConfig {
+    /// Which data set.
+    pub source: DataSource,
+    /// Where raw recordings lie; with `metadata_path`, the folder its `filename` column starts from.
+    pub raw_dir: PathBuf,
+    /// A CSV with `filename`, `category` and optionally `fold`: your own recordings instead of `source`.
+    pub metadata_path: Option<PathBuf>,
+    /// Where preprocessing writes `.npy` files and `metadata.csv`.
+    pub processed_dir: PathBuf,
+    /// Recordings to classify in the last stage.
+    pub test_dir: PathBuf,
+    /// Where checkpoints go.
+    pub models_dir: PathBuf,
+    /// The address of the ESC-50 archive.
+    pub esc50_url: String,
+    /// How many clips each class of the demo data set has in each of its five folds.
+    pub demo_clips_per_fold: usize,
+}
+
+impl Default for DataConfig {
+    /// The environment may name the data set (`DATASET`), the folder of all stages (`DATA_DIR`, `data` when unset) and the
+    /// address of the archive (`ESC50_URL`).
+    fn default() -> Self {
+        let data_dir = PathBuf::from(std::env::var("DATA_DIR").unwrap_or_else(|_| "data".to_owned()));
+        DataConfig {
+            source: DataSource::from_env(),
+            raw_dir: data_dir.join("raw"),
+            metadata_path: None,
+            processed_dir: data_dir.join("processed"),
+            test_dir: data_dir.join("test"),
+            models_dir: data_dir.join("models"),
+            esc50_url: std::env::var("ESC50_URL").unwrap_or_else(|_| ESC50_URL.to_owned()),
+            demo_clips_per_fold: 8,
+        }
+    }
+}
+
+impl DataConfig {
+    /// A short name of the data set for file names: letters, digits, '-', '_' and '.'.
+    pub fn name(&self) -> String {
+        let table = self.metadata_path.as_ref().and_then(|path| path.parent()?.file_name());
+        let name = table.map_or_else(|| self.source.name(), |folder| folder.to_string_lossy().into_owned());
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        name.trim_start_matches('.').chars().map(plain).collect()
+    }
+
+    /// What tells this data set from every other: spectrograms made from one do not stand in for another's.
+    pub fn identity(&self) -> String {
+        let own = self.metadata_path.as_ref().map(|path| format!("table {} with ", path.display()));
+        format!("{}{:?} in {}", own.unwrap_or_default(), self.source, self.raw_dir.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_source_is_told_by_its_form() {
+        assert_eq!(DataSource::parse("esc10"), DataSource::Esc10);
+        assert_eq!(DataSource::parse("https://a.b/x.tar.gz"), DataSource::Url("https://a.b/x.tar.gz".into()));
+        assert_eq!(DataSource::parse("x/my.tar.gz"), DataSource::Archive("x/my.tar.gz".into()));
+        assert_eq!(DataSource::parse("my/birds/"), DataSource::Folder("my/birds/".into()));
+        assert_eq!(DataSource::parse("my/birds/").name(), "birds");
+        assert_eq!(DataSource::parse("https://a.b/x.tar.gz?raw=1").name(), "x");
+        assert_eq!(DataSource::parse("https://user:secret@a.b").name(), "archive");
+    }
+}

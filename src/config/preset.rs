@@ -1,0 +1,81 @@
+//! The two recipes the project stands for.
+
+use super::{AugmentConfig, Mix, Pooling, Schedule, Stem, TinyAstConfig, TrainConfig, View};
+
+/// A recipe: an architecture and the training that suits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Half a minute on a laptop: a plain Vision Transformer, 5 epochs of Adam. A demonstration.
+    Quick,
+    /// Minutes per fold: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
+    Good,
+}
+
+impl Preset {
+    /// The architecture.
+    pub fn model(self) -> TinyAstConfig {
+        match self {
+            Preset::Quick => TinyAstConfig::default(),
+            Preset::Good => TinyAstConfig {
+                input_size: (64, 128),
+                view: View::Windows { n_views: 8 },
+                stem: Stem::Convolutions { channels: vec![32, 64, 128], pool_mels: 2 },
+                embed_dim: 128,
+                depth: 4,
+                num_heads: 4,
+                mlp_ratio: 2,
+                dropout: 0.0,
+                stochastic_depth: 0.1,
+                pooling: Pooling::Mean,
+                num_classes: None,
+            },
+        }
+    }
+
+    /// The training.
+    pub fn train(self) -> TrainConfig {
+        match self {
+            Preset::Quick => TrainConfig::default(),
+            Preset::Good => TrainConfig {
+                run_name: "good".into(),
+                epochs: 150,
+                batch_size: 64,
+                learning_rate: 2e-3,
+                schedule: Schedule::Cosine { warmup_steps: 50 },
+                weight_decay: 0.05,
+                max_grad_norm: Some(1.0),
+                label_smoothing: 0.1,
+                ema_decay: 0.99,
+                augment: AugmentConfig {
+                    random_crop: true,
+                    time_stretch: 0.2,
+                    mix: Mix::BetweenClass,
+                    mix_probability: 1.0,
+                    mel_masks: 1,
+                    mel_mask_width: 12,
+                    time_masks: 1,
+                    time_mask_width: 24,
+                    ..AugmentConfig::default()
+                },
+                max_clips: usize::MAX,
+                validate: false,
+                ..TrainConfig::default()
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_presets_are_valid_and_small() {
+        for preset in [Preset::Quick, Preset::Good] {
+            let model = preset.model();
+            model.validate().unwrap();
+            preset.train().validate().unwrap();
+            assert!(model.n_parameters(10).unwrap() <= 2_000_000, "{preset:?}");
+        }
+    }
+}

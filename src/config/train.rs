@@ -1,0 +1,211 @@
+//! Training: the folds, the optimiser, the augmentations.
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use crate::Result;
+
+/// Training and the folds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Names the checkpoint: `data/models/<run_name>-<data set>.safetensors`.
+    pub run_name: String,
+    /// Passes over the training clips.
+    pub epochs: usize,
+    /// Clips per optimiser step.
+    pub batch_size: usize,
+    /// AdamW's largest step size.
+    pub learning_rate: f64,
+    /// How the step size changes over the run.
+    pub schedule: Schedule,
+    /// How much of themselves matrices lose per unit of step size; biases, norms and positions lose nothing. 0 makes AdamW Adam.
+    pub weight_decay: f64,
+    /// The longest a gradient may be (its Euclidean norm); `None` leaves it as it is.
+    pub max_grad_norm: Option<f64>,
+    /// The share of a target given to all classes alike, 0 to below 1.
+    pub label_smoothing: f64,
+    /// How much of itself the moving average of the weights keeps per step, 0 to below 1. Above 0 the average is what validates
+    /// and what the checkpoint holds.
+    pub ema_decay: f64,
+    /// What is done to the clips while training.
+    pub augment: AugmentConfig,
+    /// The most training clips used, the same number of each class.
+    pub max_clips: usize,
+    /// The held-out fold: never trained on, scored once, by the evaluation stage. `None` is the data set's last.
+    pub test_fold: Option<u32>,
+    /// Whether the fold before the held-out one is watched during training instead of trained on; a data set of two folds
+    /// has none to spare.
+    pub validate: bool,
+    /// Reaches everything random: weights, order of clips, choice of clips, augmentation, dropout.
+    pub seed: u64,
+    /// Threads that prepare batches beside the training loop; 0 prepares them inside it. The numbers are the same for any.
+    pub loader_threads: usize,
+    /// Whether a run that was stopped goes on from its last whole epoch.
+    pub resume: bool,
+    /// Where the network runs.
+    pub device: DeviceChoice,
+    /// On CUDA, whether matrix products run in half precision.
+    pub mixed_precision: bool,
+}
+
+/// How the step size changes over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Schedule {
+    /// Always `learning_rate`.
+    Constant,
+    /// Rises linearly for `warmup_steps`, then falls along half a cosine to 0 at the last step (Loshchilov and Hutter 2017).
+    Cosine {
+        /// Steps of the rise.
+        warmup_steps: usize,
+    },
+}
+
+/// What is done to clips while training; see [`crate::augment`]. Zero turns an ingredient off, and all are off by default.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentConfig {
+    /// Whether a window starts at a random place of the sounding part; else in its middle. For [`super::View::Windows`] alone.
+    pub random_crop: bool,
+    /// Faster or slower by up to this factor less one: 0.2 is 1/1.2 to 1.2 times.
+    pub time_stretch: f32,
+    /// Up or down by up to this many mel bands.
+    pub mel_shift: f32,
+    /// Bands spread or squeezed by up to this factor less one.
+    pub mel_stretch: f32,
+    /// Bands lifted and lowered by up to this many dB, smoothly, as microphones and rooms do.
+    pub equalizer_db: f32,
+    /// Cyclic shift along time by up to the whole window.
+    pub time_roll: bool,
+    /// Louder or quieter by up to this many dB, before the floor cuts off what is too quiet.
+    pub gain_db: f32,
+    /// Two clips at once.
+    pub mix: Mix,
+    /// How often a clip is mixed, 0 to 1.
+    pub mix_probability: f32,
+    /// Bands of mel bins blanked (SpecAugment, Park et al. 2019).
+    pub mel_masks: usize,
+    /// The widest such band, in bins.
+    pub mel_mask_width: usize,
+    /// Stretches of time blanked.
+    pub time_masks: usize,
+    /// The longest such stretch, in frames.
+    pub time_mask_width: usize,
+}
+
+/// How two clips become one, in a ratio drawn evenly from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mix {
+    /// Not at all.
+    #[default]
+    Off,
+    /// Their powers add up as those of two sounds heard at once, at levels that follow the ratio (between-class learning,
+    /// Tokozume et al. 2018).
+    BetweenClass,
+    /// Their normalised logarithms are averaged (mixup, Zhang et al. 2018).
+    Mixup,
+}
+
+impl Default for TrainConfig {
+    /// The quick preset: Adam at one step size, nothing augmented.
+    fn default() -> Self {
+        TrainConfig {
+            run_name: "quick".into(),
+            epochs: 5,
+            batch_size: 16,
+            learning_rate: 1e-3,
+            schedule: Schedule::Constant,
+            weight_decay: 0.0,
+            max_grad_norm: None,
+            label_smoothing: 0.0,
+            ema_decay: 0.0,
+            augment: AugmentConfig::default(),
+            max_clips: 400,
+            test_fold: None,
+            validate: true,
+            seed: 0,
+            loader_threads: 0,
+            resume: true,
+            device: DeviceChoice::Auto,
+            mixed_precision: true,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] with the first setting that does not fit.
+    pub fn validate(&self) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let name_fits =
+            !self.run_name.is_empty() && self.run_name.chars().all(plain) && !self.run_name.starts_with('.');
+        check("train.run_name", name_fits, "a file name of letters, digits, '-', '_', '.'", &self.run_name)?;
+        check("train.epochs", (1..=100_000).contains(&self.epochs), "1 to 100000", self.epochs)?;
+        check("train.batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536", self.batch_size)?;
+        let rate_fits = self.learning_rate > 0.0 && self.learning_rate.is_finite();
+        check("train.learning_rate", rate_fits, "above 0", self.learning_rate)?;
+        check("train.weight_decay", (0.0..=10.0).contains(&self.weight_decay), "0 to 10", self.weight_decay)?;
+        let norm_fits = self.max_grad_norm.is_none_or(|norm| norm > 0.0 && norm.is_finite());
+        check("train.max_grad_norm", norm_fits, "above 0, or None", self.max_grad_norm.unwrap_or(0.0))?;
+        let share = 0.0..1.0;
+        check("train.label_smoothing", share.contains(&self.label_smoothing), "0 to below 1", self.label_smoothing)?;
+        check("train.ema_decay", share.contains(&self.ema_decay), "0 to below 1", self.ema_decay)?;
+        check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)?;
+        check("train.loader_threads", self.loader_threads <= 256, "0 to 256", self.loader_threads)?;
+        self.augment.validate()
+    }
+}
+
+impl AugmentConfig {
+    /// Whether nothing is done to a clip.
+    pub fn is_off(&self) -> bool {
+        *self == AugmentConfig::default()
+    }
+
+    fn validate(&self) -> Result<()> {
+        let stretch_fits = (0.0..=3.0).contains(&self.time_stretch);
+        check("train.augment.time_stretch", stretch_fits, "0 to 3", self.time_stretch)?;
+        check("train.augment.mel_shift", (0.0..=1024.0).contains(&self.mel_shift), "0 to 1024", self.mel_shift)?;
+        let stretch_fits = (0.0..=3.0).contains(&self.mel_stretch);
+        check("train.augment.mel_stretch", stretch_fits, "0 to 3", self.mel_stretch)?;
+        let equalizer_fits = (0.0..=60.0).contains(&self.equalizer_db);
+        check("train.augment.equalizer_db", equalizer_fits, "0 to 60 dB", self.equalizer_db)?;
+        check("train.augment.gain_db", (0.0..=120.0).contains(&self.gain_db), "0 to 120 dB", self.gain_db)?;
+        let share_fits = (0.0..=1.0).contains(&self.mix_probability);
+        check("train.augment.mix_probability", share_fits, "0 to 1", self.mix_probability)
+    }
+}
+
+/// Where the network runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DeviceChoice {
+    /// CUDA if libtorch has it, else MPS, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first CUDA device.
+    Cuda,
+    /// Apple's GPU.
+    Mps,
+}
+
+/// The settings without those that cannot change a number of the run.
+pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
+    TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        let message = |config: TrainConfig| config.validate().unwrap_err().to_string();
+        assert!(message(TrainConfig { ema_decay: 1.0, ..Default::default() }).contains("train.ema_decay"));
+        let augment = AugmentConfig { gain_db: -1.0, ..Default::default() };
+        assert!(message(TrainConfig { augment, ..Default::default() }).contains("train.augment.gain_db"));
+    }
+}

@@ -1,0 +1,228 @@
+//! TinyAST: a pre-norm Vision Transformer over a spectrogram. With plain patches and a class token it is the architecture of
+//! Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), at a size a CPU
+//! trains in seconds.
+
+mod block;
+pub mod hugging_face;
+mod stem;
+mod summary;
+
+use std::sync::{Mutex, PoisonError};
+
+use tch::nn::{self, Init, Module, ModuleT, Path};
+use tch::{Kind, Tensor};
+
+use self::block::Block;
+use self::stem::StemLayers;
+pub use self::summary::{LayerSummary, ModelSummary};
+use crate::Result;
+use crate::config::{Pooling, TinyAstConfig};
+
+/// Layer norm's epsilon, as in Hugging Face's `ViTConfig`.
+const LAYER_NORM_EPS: f64 = 1e-12;
+/// Standard deviation of initial weights, as in Hugging Face's `ViTConfig` (`initializer_range`).
+const INIT_STDEV: f64 = 0.02;
+
+/// The classifier: stem → tokens → transformer blocks → one pooled token → logits.
+#[derive(Debug)]
+pub struct TinyAst {
+    config: TinyAstConfig,
+    stem: StemLayers,
+    cls_token: Option<Tensor>,
+    pos_embed: Tensor,
+    blocks: Vec<Block>,
+    norm: nn::LayerNorm,
+    token_score: Option<nn::Linear>,
+    head: nn::Linear,
+}
+
+/// libtorch draws all random numbers of a process from one generator: those who need the numbers of a seed take turns.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// Runs `work` with libtorch's random numbers those of a seed, whatever other threads do.
+pub fn with_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed as i64);
+    work()
+}
+
+impl TinyAst {
+    /// Builds the network under `vs` with the fresh weights of a seed.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] when the sizes do not fit together.
+    pub fn new(vs: Path, config: &TinyAstConfig, num_classes: usize, seed: u64) -> Result<Self> {
+        config.validate()?;
+        Ok(with_seed(seed, || Self::build(&vs, config, num_classes as i64)))
+    }
+
+    fn build(vs: &Path, config: &TinyAstConfig, num_classes: i64) -> Self {
+        let dim = config.embed_dim as i64;
+        let stem = StemLayers::new(vs, config);
+        let class_token = config.pooling == Pooling::ClassToken;
+        let last = config.depth.saturating_sub(1).max(1) as f64;
+        let skipped = |i: usize| config.stochastic_depth * i as f64 / last;
+        TinyAst {
+            config: config.clone(),
+            stem,
+            cls_token: class_token.then(|| vs.var("cls_token", &[1, 1, dim], weight_init())),
+            pos_embed: vs.var("pos_embed", &[1, config.n_tokens() as i64, dim], weight_init()),
+            blocks: (0..config.depth).map(|i| Block::new(vs / "blocks" / i, config, skipped(i))).collect(),
+            norm: layer_norm(vs / "norm", dim),
+            token_score: (config.pooling == Pooling::Attention).then(|| linear(vs / "token_score", dim, 1)),
+            head: linear(vs / "head", dim, num_classes),
+        }
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &TinyAstConfig {
+        &self.config
+    }
+
+    /// Tokens `(batch, n_tokens, embed_dim)` → one per clip `(batch, embed_dim)`.
+    fn pool(&self, tokens: &Tensor) -> Tensor {
+        match &self.token_score {
+            Some(score) => (tokens * tokens.apply(score).softmax(1, None)).sum_dim_intlist(1i64, false, None),
+            None if self.cls_token.is_some() => tokens.select(1, 0),
+            None => tokens.mean_dim(1i64, false, None),
+        }
+    }
+}
+
+impl ModuleT for TinyAst {
+    /// `(batch, 1, n_mels, n_frames)` → logits `(batch, num_classes)`.
+    fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
+        let mut tokens = self.stem.forward_t(inputs, train); // (B, n_patches, D)
+        if let Some(cls) = &self.cls_token {
+            tokens = Tensor::cat(&[cls.expand([inputs.size()[0], -1, -1], false), tokens], 1); // (B, n_patches + 1, D)
+        }
+        tokens = (tokens + &self.pos_embed).dropout(self.config.dropout, train);
+        for block in &self.blocks {
+            tokens = block.forward_t(&tokens, train);
+        }
+        // Layer norm looks at one token at a time, so a lone class token is taken out before it.
+        match self.cls_token {
+            Some(_) => self.norm.forward(&tokens.select(1, 0)).apply(&self.head),
+            None => self.pool(&self.norm.forward(&tokens)).apply(&self.head),
+        }
+    }
+}
+
+const ZEROS: Init = Init::Const(0.0);
+
+fn weight_init() -> Init {
+    Init::Randn { mean: 0.0, stdev: INIT_STDEV }
+}
+
+fn linear(vs: Path, from: i64, to: i64) -> nn::Linear {
+    nn::linear(vs, from, to, nn::LinearConfig { ws_init: weight_init(), bs_init: Some(ZEROS), bias: true })
+}
+
+fn layer_norm(vs: Path, dim: i64) -> nn::LayerNorm {
+    nn::layer_norm(vs, vec![dim], nn::LayerNormConfig { eps: LAYER_NORM_EPS, ..Default::default() })
+}
+
+/// Class probabilities `(batch, num_classes)` of inputs `(batch, 1, n_mels, n_frames)`, without gradients.
+pub fn probabilities(model: &TinyAst, inputs: &Tensor) -> Tensor {
+    tch::no_grad(|| model.forward_t(inputs, false).softmax(-1, Kind::Float))
+}
+
+/// Numbers without a pattern that leave libtorch's one generator to the tests that hold it.
+#[cfg(test)]
+pub(crate) fn noise(shape: &[i64]) -> Tensor {
+    let n_values: i64 = shape.iter().product();
+    (Tensor::arange(n_values, (Kind::Float, tch::Device::Cpu)).square() * 0.37).sin().view(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::config::{Preset, Stem};
+
+    fn model(config: &TinyAstConfig) -> (nn::VarStore, TinyAst) {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let model = TinyAst::new(vs.root(), config, 50, 7).unwrap();
+        (vs, model)
+    }
+
+    /// The presets, overlapping patches, and every pooling.
+    fn architectures() -> Vec<TinyAstConfig> {
+        let small = TinyAstConfig { depth: 2, ..Default::default() };
+        let overlapping = Stem::Patches { patch_size: 16, stride: 8 };
+        vec![
+            TinyAstConfig { depth: 2, ..Preset::Good.model() },
+            TinyAstConfig { pooling: Pooling::Attention, stem: overlapping, ..small.clone() },
+            TinyAstConfig { pooling: Pooling::Mean, input_size: (64, 128), ..small.clone() },
+            small,
+        ]
+    }
+
+    fn inputs(n: i64, config: &TinyAstConfig) -> Tensor {
+        let (n_mels, n_frames) = config.input_size;
+        noise(&[n, 1, n_mels as i64, n_frames as i64])
+    }
+
+    #[test]
+    fn logits_have_one_row_per_clip_and_do_not_depend_on_the_batch() {
+        for config in architectures() {
+            let (_vs, model) = model(&config);
+            let inputs = inputs(3, &config);
+            let together = tch::no_grad(|| model.forward_t(&inputs, false));
+            assert_eq!(together.size(), [3, 50]);
+            let alone = tch::no_grad(|| model.forward_t(&inputs.narrow(0, 1, 1), false));
+            let difference = (together.narrow(0, 1, 1) - alone).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{difference}");
+        }
+    }
+
+    #[test]
+    fn every_parameter_receives_a_gradient() {
+        for config in architectures() {
+            let (vs, model) = model(&config);
+            let targets = Tensor::from_slice(&[3i64, 11, 7]);
+            model.forward_t(&inputs(3, &config), true).cross_entropy_for_logits(&targets).backward();
+            for (name, parameter) in vs.variables().into_iter().filter(|(_, variable)| variable.requires_grad()) {
+                // A constant added to all scores of a softmax cancels: the bias of the score that weighs tokens does nothing.
+                // (A key's bias does nothing either, but it is a part of `qkv.bias`, whose rest must move.)
+                if name != "token_score.bias" {
+                    assert!(parameter.grad().abs().max().double_value(&[]) > 0.0, "{name} has no gradient");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_patches_matters() {
+        for config in architectures() {
+            let (_vs, model) = model(&config);
+            let inputs = inputs(1, &config);
+            let later = inputs.roll([8], [3]);
+            let difference =
+                tch::no_grad(|| (model.forward_t(&inputs, false) - model.forward_t(&later, false)).abs().max());
+            assert!(difference.double_value(&[]) > 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_number_of_parameters_is_known_without_building_the_network() {
+        for config in architectures() {
+            let (vs, _) = model(&config);
+            let built: usize = vs.trainable_variables().iter().map(Tensor::numel).sum();
+            assert_eq!(config.n_parameters(50), Some(built), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn stochastic_depth_follows_the_seed_and_rests_outside_training() {
+        let config = TinyAstConfig { stochastic_depth: 0.8, ..Default::default() };
+        let (_vs, model) = model(&config);
+        let inputs = inputs(4, &config);
+        let trained = |seed: u64| tch::no_grad(|| with_seed(seed, || model.forward_t(&inputs, true)));
+        assert_eq!(trained(1), trained(1));
+        assert_ne!(trained(1), trained(2));
+        let calm = |seed: u64| tch::no_grad(|| with_seed(seed, || model.forward_t(&inputs, false)));
+        assert_eq!(calm(1), calm(2));
+    }
+}

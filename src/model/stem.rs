@@ -1,0 +1,84 @@
+//! From a spectrogram to tokens.
+
+use tch::Tensor;
+use tch::nn::{self, Init, Module, ModuleT, Path};
+
+use super::{ZEROS, weight_init};
+use crate::config::{CONV_KERNEL, Stem, TinyAstConfig, convolutions};
+
+/// A stem's layers: convolutions, if any, then the projection to tokens.
+#[derive(Debug)]
+pub(super) struct StemLayers {
+    convolutions: Vec<Convolution>,
+    projection: nn::Conv2D,
+}
+
+impl StemLayers {
+    pub(super) fn new(vs: &Path, config: &TinyAstConfig) -> Self {
+        let dim = config.embed_dim as i64;
+        let (layers, from, kernel, stride) = match &config.stem {
+            Stem::Patches { patch_size, stride } => (Vec::new(), 1, [*patch_size as i64; 2], [*stride as i64; 2]),
+            Stem::Convolutions { channels, pool_mels } => {
+                let layer = |(i, (from, to, stride))| Convolution::new(vs / "stem" / i, from, to, stride);
+                let layers: Vec<_> = convolutions(channels).into_iter().enumerate().map(layer).collect();
+                let joined = [*pool_mels as i64, 1];
+                (layers, channels.last().copied().unwrap_or(1) as i64, joined, joined)
+            }
+        };
+        let projection = nn::ConvConfigND { bias: true, ..conv_config(stride, [0; 2], weight_init()) };
+        StemLayers { convolutions: layers, projection: nn::conv(vs / "patch_embed", from, dim, kernel, projection) }
+    }
+}
+
+impl ModuleT for StemLayers {
+    /// `(batch, 1, n_mels, n_frames)` → `(batch, n_patches, embed_dim)`, row by row of the map.
+    fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
+        let mut map = inputs.shallow_clone();
+        for convolution in &self.convolutions {
+            map = convolution.forward_t(&map, train);
+        }
+        self.projection.forward(&map).flatten(2, 3).transpose(1, 2)
+    }
+}
+
+/// A 3 × 3 convolution, batch norm, GELU.
+#[derive(Debug)]
+struct Convolution {
+    conv: nn::Conv2D,
+    norm: nn::BatchNorm,
+}
+
+impl Convolution {
+    fn new(vs: Path, from: usize, to: usize, stride: usize) -> Self {
+        // Variances survive a layer whose weights have variance 2 / fan-in (He et al. 2015).
+        let stdev = (2.0 / (CONV_KERNEL.pow(2) * from) as f64).sqrt();
+        let kernel = [CONV_KERNEL as i64; 2];
+        let conv = conv_config([stride as i64; 2], [CONV_KERNEL as i64 / 2; 2], Init::Randn { mean: 0.0, stdev });
+        let norm = nn::BatchNormConfig { ws_init: Init::Const(1.0), ..Default::default() };
+        Convolution {
+            conv: nn::conv(&vs / "conv", from as i64, to as i64, kernel, conv),
+            norm: nn::batch_norm2d(&vs / "norm", to as i64, norm),
+        }
+    }
+}
+
+impl ModuleT for Convolution {
+    fn forward_t(&self, map: &Tensor, train: bool) -> Tensor {
+        map.apply(&self.conv).apply_t(&self.norm, train).gelu("none")
+    }
+}
+
+/// A convolution without bias, on zeros around its input.
+fn conv_config(stride: [i64; 2], padding: [i64; 2], ws_init: Init) -> nn::ConvConfigND<[i64; 2]> {
+    let padding_mode = nn::PaddingMode::Zeros;
+    nn::ConvConfigND {
+        stride,
+        padding,
+        dilation: [1; 2],
+        groups: 1,
+        bias: false,
+        ws_init,
+        bs_init: ZEROS,
+        padding_mode,
+    }
+}
