@@ -11,7 +11,7 @@
 //! | folds | [`dataset`] | `data/processed/` → train, validation, test |
 //! | model | `model`, `input`, `checkpoint` | 64 × 64 → logits |
 //! | train | `train`, [`history`] | train, validation → `data/models/` |
-//! | evaluate, predict | `evaluate`, `predict` | a checkpoint → numbers |
+//! | evaluate, predict | `evaluate`, [`metrics`], `predict` | a checkpoint → numbers |
 //! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
 //!
 //! Modules without a link need a cargo feature: `download`, `plots`, `tables` or `torch`, all on by default. Without them the
@@ -48,6 +48,7 @@ pub mod input;
 pub mod loader;
 pub mod mel;
 pub mod metadata;
+pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod model;
 pub mod npy;

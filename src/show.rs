@@ -1,15 +1,17 @@
 //! What the notebook shows: each function turns what a stage returned into one value that displays itself.
 
+use ndarray::Array2;
 use polars::prelude::{AnyValue, DataFrame};
 
+use crate::acquire::open_catalog;
 use crate::audio::{self, Waveform};
 use crate::catalog::Catalog;
 use crate::config::{Config, TinyAstConfig};
 use crate::dataset::Dataset;
-use crate::evaluate::Evaluation;
 use crate::features::{FeatureConfig, FeatureExtractor};
 use crate::history::{self, EpochRecord};
 use crate::html::{self, Cell, Html};
+use crate::metrics::{Evaluation, ScoredClip};
 use crate::model::ModelSummary;
 use crate::plot::{self, BarStyle, Curve, MelAxes, Picture};
 use crate::predict::{FolderPredictions, Prediction};
@@ -21,6 +23,12 @@ const PLAYER_RATE: u32 = 16_000;
 
 /// Prediction cards shown at most; the table has them all.
 const MAX_CARDS: usize = 12;
+
+/// Cards of [`worst`] that have a player, which takes 200 kB of the notebook.
+const WORST_PLAYERS: usize = 2;
+
+/// Bins of the reliability diagram: few enough that each holds clips of a fold of some hundred.
+const RELIABILITY_BINS: usize = 10;
 
 /// A data frame as an HTML table; floating-point columns are rounded to `decimals`.
 pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
@@ -53,10 +61,7 @@ pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
 /// # Errors
 /// [`Error::Signal`] for samples that are no sound, [`Error::Config`] for settings out of range.
 pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Result<Html> {
-    let mut extractor = FeatureExtractor::new(features)?;
-    let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
-    let spectrogram = extractor.log_mel_db(&mono)?;
-    let axes = mel_axes(features, spectrogram.ncols(), "dB")?;
+    let (spectrogram, axes) = log_mel(&mut FeatureExtractor::new(features)?, waveform)?;
     let pictures = [
         plot::waveform(&waveform.samples, waveform.sample_rate, title)?.html(),
         plot::mel_spectrogram(spectrogram.view(), &axes, title)?.html(),
@@ -92,9 +97,7 @@ pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
     for (target, label) in catalog.labels().iter().enumerate().take(20) {
         let mut of_class = catalog.clips.iter().filter(|clip| clip.target == target);
         let Some(waveform) = of_class.find_map(|clip| audio::read(&catalog.path(clip)).ok()) else { continue };
-        let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
-        let spectrogram = extractor.log_mel_db(&mono)?;
-        let axes = mel_axes(&config.features, spectrogram.ncols(), "dB")?;
+        let (spectrogram, axes) = log_mel(&mut extractor, &waveform)?;
         tiles.push(plot::mel_tile(spectrogram.view(), &axes, label)?.html());
     }
     Ok(html::row(&tiles))
@@ -135,7 +138,7 @@ pub fn patches(config: &Config, index: usize) -> Result<Picture> {
     let views = input::of_clip(&dataset.spectrogram(index)?, &config.model, &dataset.settings.features);
     let view = views.select(0, 0).flatten(0, 2);
     let values = Vec::<f32>::try_from(view).map_err(|source| Error::Torch { action: "reading an input", source })?;
-    let image = ndarray::Array2::from_shape_vec((n_mels, n_frames), values)
+    let image = Array2::from_shape_vec((n_mels, n_frames), values)
         .map_err(|error| Error::Plot { picture: "patches", reason: error.to_string() })?;
     let (rows, columns) = config.model.token_grid();
     plot::patches(image.view(), (n_mels / rows, n_frames / columns))
@@ -219,6 +222,53 @@ pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
     plot::bars(&format!("accuracy by class, fold {}", evaluation.test_fold), &labels, &values, &style)
 }
 
+/// Precision, recall and F1 of each class on the held-out fold.
+///
+/// # Errors
+/// As [`tables::class_scores`].
+pub fn class_scores(evaluation: &Evaluation) -> Result<Html> {
+    let caption = format!("scores by class, fold {}: macro F1 {:.2}", evaluation.test_fold, evaluation.macro_f1());
+    Ok(table(&tables::class_scores(evaluation)?, &caption, 2))
+}
+
+/// Whether the network is right as often as it says: accuracy in ten bins of confidence.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn reliability(evaluation: &Evaluation) -> Result<Picture> {
+    plot::reliability(&evaluation.reliability(RELIABILITY_BINS))
+}
+
+/// A card for each of the `n` clips (at most twelve) with the highest loss: the recording as mel spectrogram, what it is and
+/// what the network says; the first two with a player.
+///
+/// A recording that cannot be shown has the reason instead.
+///
+/// # Errors
+/// As [`open_catalog`].
+pub fn worst(config: &Config, evaluation: &Evaluation, n: usize) -> Result<Html> {
+    let audio_dir = open_catalog(config)?.audio_dir;
+    let mut cards = Vec::new();
+    for (index, clip) in evaluation.worst(n.min(MAX_CARDS)).into_iter().enumerate() {
+        let items = audio::read(&audio_dir.join(&clip.filename))
+            .and_then(|waveform| worst_items(config, clip, &waveform, index < WORST_PLAYERS))
+            .unwrap_or_else(|error| vec![Html::text(&error.to_string())]);
+        let (actual, predicted) = (&evaluation.labels[clip.actual], &evaluation.labels[clip.predicted]);
+        let says = format!("predicted {predicted} with {:.1} %, loss {:.2}", 100.0 * clip.confidence(), clip.loss());
+        cards.push(html::card(&format!("{actual}: {says}"), &items));
+    }
+    Ok(html::row(&cards))
+}
+
+fn worst_items(config: &Config, clip: &ScoredClip, waveform: &Waveform, with_player: bool) -> Result<Vec<Html>> {
+    let (spectrogram, axes) = log_mel(&mut FeatureExtractor::new(&config.features)?, waveform)?;
+    let mut items = vec![plot::mel_spectrogram(spectrogram.view(), &axes, &clip.filename)?.html()];
+    if with_player {
+        items.push(player(waveform, "")?);
+    }
+    Ok(items)
+}
+
 /// A card for each of the first twelve recordings: its five most probable classes as bars, and a player for the first
 /// `n_players`.
 ///
@@ -266,9 +316,14 @@ fn player(waveform: &Waveform, caption: &str) -> Result<Html> {
     html::audio_player(&samples, PLAYER_RATE, caption)
 }
 
-fn mel_axes(features: &FeatureConfig, n_frames: usize, unit: &str) -> Result<MelAxes> {
-    let duration_s = n_frames as f64 * features.hop_length as f64 / f64::from(features.sample_rate);
-    Ok(MelAxes::new(duration_s, features.filterbank()?.center_freqs_hz(), unit))
+/// The log-mel spectrogram in dB with its axes.
+fn log_mel(extractor: &mut FeatureExtractor, waveform: &Waveform) -> Result<(Array2<f32>, MelAxes)> {
+    let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
+    let spectrogram = extractor.log_mel_db(&mono)?;
+    let features = extractor.config();
+    let duration_s = spectrogram.ncols() as f64 * features.hop_length as f64 / f64::from(features.sample_rate);
+    let axes = MelAxes::new(duration_s, features.filterbank()?.center_freqs_hz(), "dB");
+    Ok((spectrogram, axes))
 }
 
 fn thousands(n: usize) -> String {

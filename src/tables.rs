@@ -4,8 +4,8 @@ use polars::df;
 use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::catalog::Catalog;
-use crate::evaluate::ScoredClip;
 use crate::metadata::ProcessedClip;
+use crate::metrics::{ClassScore, Evaluation, ScoredClip};
 use crate::predict::FolderPredictions;
 use crate::{Error, Result};
 
@@ -61,6 +61,39 @@ pub fn scored(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
         "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
         "probability" => clips.iter().map(|clip| clip.probabilities[clip.predicted]).collect::<Vec<_>>(),
         "right" => clips.iter().map(|clip| clip.is_right()).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// The clips with their loss, a row each: `clip`, `actual`, `predicted`, `probability` (of the predicted class), `loss` (of
+/// the actual class, in nats).
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn worst(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
+    df!(
+        "clip" => clips.iter().map(|clip| clip.filename.as_str()).collect::<Vec<_>>(),
+        "actual" => clips.iter().map(|clip| labels[clip.actual].as_str()).collect::<Vec<_>>(),
+        "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
+        "probability" => clips.iter().map(|clip| clip.confidence()).collect::<Vec<_>>(),
+        "loss" => clips.iter().map(|clip| clip.loss()).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// How well each class is found, a row per class: `category`, `clips`, `precision`, `recall`, `f1`; empty where undefined.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn class_scores(evaluation: &Evaluation) -> Result<DataFrame> {
+    let scores = evaluation.class_scores();
+    let column = |value: fn(&ClassScore) -> Option<f64>| scores.iter().map(value).collect::<Vec<_>>();
+    df!(
+        "category" => scores.iter().map(|score| score.label.as_str()).collect::<Vec<_>>(),
+        "clips" => scores.iter().map(|score| score.clips as u64).collect::<Vec<_>>(),
+        "precision" => column(|score| score.precision),
+        "recall" => column(|score| score.recall),
+        "f1" => column(|score| score.f1),
     )
     .map_err(unfit)
 }

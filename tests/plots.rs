@@ -1,8 +1,9 @@
-//! What every picture and every piece of HTML keeps, whatever it is made of.
+//! What every picture keeps, whatever it is made of, and what each one shows.
 #![cfg(feature = "plots")]
 
 use audio_transformer::Error;
-use audio_transformer::html::{self, Cell, Html};
+use audio_transformer::html::{self, Html};
+use audio_transformer::metrics::{Reliability, ReliabilityBin};
 use audio_transformer::plot::{self, BarStyle, Curve, MelAxes, Picture};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,19 @@ fn names(n: usize) -> Vec<String> {
     (0..n).map(|i| format!("vacuum_cleaner_{i}")).collect()
 }
 
+/// Bins of equal width from (clips, mean confidence, accuracy); the means of an empty bin are left out.
+fn reliability(bins: &[(usize, f64, f64)]) -> Reliability {
+    let n = bins.len() as f64;
+    let bin = |(i, &(clips, confidence, accuracy)): (usize, &(usize, f64, f64))| ReliabilityBin {
+        from: i as f64 / n,
+        to: (i + 1) as f64 / n,
+        clips,
+        confidence: (clips > 0).then_some(confidence),
+        accuracy: (clips > 0).then_some(accuracy),
+    };
+    Reliability { bins: bins.iter().enumerate().map(bin).collect(), ece: 0.063 }
+}
+
 fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
     let n = labels.len();
     let samples: Vec<f32> = (0..80_000).map(|i| (i as f32 * 0.1).sin()).collect();
@@ -45,6 +59,7 @@ fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
         plot::curves(title, "epoch", "loss", &runs).unwrap(),
         plot::confusion_matrix(counts.view(), labels).unwrap(),
         plot::bars(title, labels, &values, &style).unwrap(),
+        plot::reliability(&reliability(&[(0, 0.0, 0.0), (12, 0.4, 0.5), (68, 0.9, 0.75)])).unwrap(),
     ]
 }
 
@@ -98,21 +113,6 @@ fn hostile_labels_stay_text_in_pictures() {
         assert_eq!(picture.html().as_str().matches('<').count(), 1, "{picture:?}");
         assert!(picture.html().as_str().lines().all(|line| line != "EVCXR_END_CONTENT"), "{picture:?}");
     }
-}
-
-#[test]
-fn hostile_labels_stay_text_in_html() {
-    let cells =
-        vec![HOSTILE.into(), Cell::Number(HOSTILE.into()), Cell::Right(HOSTILE.into()), Cell::Wrong(HOSTILE.into())];
-    let pieces = [
-        Html::text(HOSTILE),
-        html::audio_player(&[0.0; 16], 16_000, HOSTILE).unwrap(),
-        html::table(&[HOSTILE], &[cells], HOSTILE),
-    ];
-    let all = html::card(HOSTILE, &[html::row(&pieces), html::grid(2, &pieces), html::grid(0, &pieces)]);
-    assert!(!all.as_str().contains("<script"));
-    assert!(all.as_str().lines().all(|line| line != "EVCXR_END_CONTENT"));
-    roxmltree::Document::parse(all.as_str()).unwrap();
 }
 
 #[test]
@@ -262,6 +262,28 @@ fn a_longer_bar_is_a_larger_value() {
 }
 
 #[test]
+fn a_reliability_diagram_has_a_bar_as_high_as_the_accuracy_over_each_bin_that_holds_clips() {
+    let bins = [(0, 0.0, 0.0), (3, 0.3, 0.25), (0, 0.0, 0.0), (4321, 0.8, 0.75), (5, 1.0, 0.0)];
+    let picture = plot::reliability(&reliability(&bins)).unwrap();
+    let svg = roxmltree::Document::parse(picture.svg()).unwrap();
+    let bars = svg.descendants().filter(|node| node.attribute("fill") == Some("#0072B2"));
+    let heights: Vec<f64> = bars.map(|bar| bar.attribute("height").unwrap().parse().unwrap()).collect();
+    assert!((heights[1] / heights[0] - 3.0).abs() < 0.05, "{heights:?}");
+    assert!(heights[2..].iter().all(|&height| height <= 1.0), "{heights:?}");
+    let texts = texts(&picture);
+    for expected in ["reliability, ECE 6.3 %", "3", "4321", "5", "clips right", "60 %"] {
+        assert!(texts.iter().any(|text| text == expected), "{expected} is not among {texts:?}");
+    }
+    assert!(picture.alt().contains("75 % of 4321 right at 60 to 80 % confidence"), "{}", picture.alt());
+}
+
+#[test]
+fn a_count_wider_than_its_bin_is_left_out() {
+    let texts = texts(&plot::reliability(&reliability(&[(1_234_567, 0.5, 0.5); 30])).unwrap());
+    assert!(!texts.iter().any(|text| text == "1234567"), "{texts:?}");
+}
+
+#[test]
 fn values_that_are_not_numbers_are_refused_by_name() {
     let mut levels = noise(64, 64);
     levels[[5, 6]] = f32::NAN;
@@ -275,6 +297,7 @@ fn values_that_are_not_numbers_are_refused_by_name() {
         refused(plot::filterbank(bank.view(), &[0.0, 1.0])),
         refused(plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1.0, f64::NAN])])),
         refused(plot::bars("top", &names(1), &[f64::INFINITY], &style)),
+        refused(plot::reliability(&reliability(&[(1, f64::NAN, 1.0)]))),
         refused(html::audio_player(&[f32::NEG_INFINITY], 16_000, "a clip")),
     ] {
         assert!(reason.contains("NaN") || reason.contains("inf"), "{reason}");
@@ -305,6 +328,9 @@ fn nothing_to_draw_is_refused_and_so_are_shapes_that_contradict_each_other() {
     refused(plot::bars("top", &[], &[], &style));
     refused(plot::bars("top", &names(2), &[1.0], &style));
     refused(plot::bars("top", &names(1), &[-1.0], &style));
+    refused(plot::reliability(&reliability(&[])));
+    refused(plot::reliability(&reliability(&[(0, 0.0, 0.0); 10])));
+    refused(plot::reliability(&reliability(&[(1, 0.5, 1.5)])));
     refused(html::audio_player(&[], 16_000, "a clip"));
     refused(html::audio_player(&[0.0], 0, "a clip"));
 }
@@ -326,30 +352,9 @@ fn extreme_but_sound_values_are_drawn() {
     plot::confusion_matrix(array![[0]].view(), &names(1)).unwrap();
     plot::confusion_matrix(Array2::from_elem((2, 2), u32::MAX).view(), &names(2)).unwrap();
     plot::bars("none right", &names(2), &[0.0, 0.0], &BarStyle::default()).unwrap();
+    plot::reliability(&reliability(&[(1, 0.0, 0.0)])).unwrap();
+    plot::reliability(&reliability(&[(usize::MAX / 100, 1.0, 1.0); 100])).unwrap();
     plot::bars("many", &names(2), &[1e12, 1.0], &BarStyle::default()).unwrap();
-}
-
-#[test]
-fn a_player_carries_the_samples_as_a_16_bit_wav() {
-    let samples = [0.0, 0.5, -0.5, 1.0, -1.0, 1.5];
-    let player = html::audio_player(&samples, 16_000, "a clip").unwrap();
-    let (_, data) = player.as_str().split_once("data:audio/wav;base64,").unwrap();
-    let wav = STANDARD.decode(data.split_once('"').unwrap().0).unwrap();
-    let mut reader = hound::WavReader::new(wav.as_slice()).unwrap();
-    let spec = reader.spec();
-    assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (1, 16_000, 16));
-    let decoded: Vec<f32> = reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect();
-    for (sample, decoded) in samples.iter().zip(&decoded) {
-        assert!((sample.clamp(-1.0, 1.0) - decoded).abs() < 1e-4, "{sample} became {decoded}");
-    }
-    assert!(player.as_str().contains("<audio controls"));
-}
-
-#[test]
-fn a_player_of_a_long_recording_has_its_beginning_and_says_so() {
-    let player = html::audio_player(&vec![0.1; 16_000 * 600], 16_000, "ten minutes").unwrap();
-    assert!(player.as_str().len() < 1_100_000);
-    assert!(player.as_str().contains("ten minutes (the first 24 of 600.0 s)"));
 }
 
 #[test]
@@ -359,22 +364,6 @@ fn html_needs_no_scripts_and_no_style_sheets() {
     for forbidden in ["<script", "<style", "<svg", "onclick", "onload", "http://", "https://"] {
         assert!(!page.as_str().contains(forbidden), "{forbidden}");
     }
-}
-
-#[test]
-fn numbers_stand_right_words_left_and_verdicts_are_marked() {
-    let rows =
-        [vec!["dog".into(), Cell::verdict("dog", "dog"), Cell::number(-0.5, 2)], vec![Cell::verdict("cat", "dog")]];
-    let table = html::table(&["actual", "predicted", "score"], &rows, "");
-    let table = roxmltree::Document::parse(table.as_str()).unwrap();
-    let cells: Vec<_> = table.descendants().filter(|node| node.has_tag_name("td")).collect();
-    assert_eq!(cells.len(), 6, "a short row is filled up");
-    let reads =
-        |i: usize| cells[i].descendants().filter_map(|node| node.is_text().then(|| node.text())?).collect::<String>();
-    assert!(cells[0].attribute("style").unwrap().starts_with("text-align:left"));
-    assert!(cells[2].attribute("style").unwrap().starts_with("text-align:right"));
-    assert!(reads(1).contains('✓') && reads(3).contains('✗'));
-    assert_eq!(reads(2), "−0.50");
 }
 
 #[test]

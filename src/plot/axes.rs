@@ -37,6 +37,13 @@ impl Axis {
         Axis { title: title.into(), from, to, ticks: ticks_every(step, from, to) }
     }
 
+    /// Shares from 0 to `to`, with ticks in percent.
+    pub fn percent(title: &str, to: f64) -> Self {
+        let mut axis = Axis::linear(title, 0.0, to, 5);
+        axis.ticks.iter_mut().for_each(|(at, text)| *text = format!("{:.0} %", *at * 100.0));
+        axis
+    }
+
     /// An axis that ends on ticks at or beyond `low` and `high`.
     pub fn rounded(title: &str, low: f64, high: f64, ticks: usize) -> Self {
         // A single value stands in the middle.

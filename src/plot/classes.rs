@@ -155,12 +155,11 @@ pub fn bars(title: &str, labels: &[String], values: &[f64], style: &BarStyle) ->
         height: pitch * values.len() as i32,
     };
     let highest = values.iter().copied().chain(reference).fold(0.0, f64::max);
-    let mut x =
-        if style.percent { Axis::linear("", 0.0, highest.max(1.0), 5) } else { Axis::rounded("", 0.0, highest, 5) };
-    x.title = style.value_label.clone();
-    if style.percent {
-        x.ticks.iter_mut().for_each(|(at, text)| *text = format!("{:.0} %", *at * 100.0));
-    }
+    let x = if style.percent {
+        Axis::percent(&style.value_label, highest.max(1.0))
+    } else {
+        Axis::rounded(&style.value_label, 0.0, highest, 5)
+    };
     let y = Axis { title: String::new(), from: values.len() as f64, to: 0.0, ticks: Vec::new() };
     let sheet = Sheet {
         name,

@@ -11,12 +11,14 @@ mod colors;
 mod front_end;
 mod picture;
 mod png;
+mod reliability;
 mod sound;
 mod training;
 
 pub use classes::{BarStyle, bars, confusion_matrix};
 pub use front_end::{filterbank, patches};
 pub use picture::Picture;
+pub use reliability::reliability;
 pub use sound::{MelAxes, mel_spectrogram, mel_tile, waveform};
 pub use training::{Curve, curves};
 
