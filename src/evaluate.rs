@@ -21,12 +21,19 @@ const BATCH_SIZE: usize = 64;
 /// [`Error::StageMissing`] before preprocessing or training; [`Error::Checkpoint`] when the checkpoint was trained for other
 /// classes, on other spectrograms, or on recordings of the fold that is to be held out.
 pub fn evaluate(config: &Config) -> Result<Evaluation> {
-    let path = checkpoint_path(config);
+    evaluate_checkpoint(config, &checkpoint_path(config))
+}
+
+/// [`evaluate`] with the checkpoint in a file.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
-    let Checkpoint { info, model, vs: _vs } = checkpoint::load(&path, device)?;
+    let Checkpoint { info, model, vs: _vs } = checkpoint::load(path, device)?;
     let split = dataset.split(&config.train)?;
-    check_fit(&path, &info, &dataset, &split)?;
+    check_fit(path, &info, &dataset, &split)?;
 
     let mut clips: Vec<ScoredClip> = Vec::new();
     let mut n_windows: Vec<usize> = Vec::new();

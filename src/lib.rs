@@ -27,6 +27,8 @@ pub mod catalog;
 #[cfg(feature = "torch")]
 pub mod checkpoint;
 pub mod config;
+#[cfg(feature = "torch")]
+pub mod cross_validate;
 pub mod dataset;
 pub mod demo;
 #[cfg(feature = "torch")]
@@ -63,6 +65,8 @@ pub mod progress;
 pub mod resample;
 #[cfg(feature = "torch")]
 pub mod resume;
+#[cfg(feature = "torch")]
+pub mod ship;
 #[cfg(feature = "pipeline")]
 pub mod show;
 pub mod spectrogram;

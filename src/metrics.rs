@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 pub use calibration::{Reliability, ReliabilityBin};
 
@@ -13,7 +14,7 @@ pub use calibration::{Reliability, ReliabilityBin};
 const MIN_PROBABILITY: f64 = 1e-12;
 
 /// One clip of the held-out fold.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoredClip {
     /// The recording.
     pub filename: String,
@@ -62,7 +63,7 @@ impl ScoredClip {
 }
 
 /// How well a checkpoint does on the fold it never saw.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The fold.
     pub test_fold: u32,

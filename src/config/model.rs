@@ -61,13 +61,13 @@ pub enum Stem {
         stride: usize,
     },
     /// 3 × 3 convolutions with batch norm and GELU (Xiao et al. 2021, "Early convolutions help transformers see better"): the
-    /// stages halve both sides, and every stage but the first ends in a second convolution at its own size. Then `pool_mels`
-    /// neighbouring rows of the map become one token.
+    /// stages halve both sides, and every stage but the first ends in a second convolution at its own size. Then `pool`
+    /// neighbouring cells of the map become one token.
     Convolutions {
         /// Channels of the stages, one to five.
         channels: Vec<usize>,
-        /// Rows of the last map joined into a token.
-        pool_mels: usize,
+        /// Rows (mel bands) and columns (time) of the last map joined into a token.
+        pool: (usize, usize),
     },
 }
 
@@ -150,7 +150,7 @@ impl TinyAstConfig {
                     format!("a stride that ends patches of {patch_size} with the input ({n_mels}, {n_frames})");
                 check("model.stem.stride", covered, &expected, stride)
             }
-            Stem::Convolutions { channels, pool_mels } => {
+            Stem::Convolutions { channels, pool } => {
                 let sizes_fit = (1..=5).contains(&channels.len()) && channels.iter().all(|n| (1..=2048).contains(n));
                 check(
                     "model.stem.channels",
@@ -158,10 +158,15 @@ impl TinyAstConfig {
                     "one to five numbers of 1 to 2048",
                     format_args!("{channels:?}"),
                 )?;
-                let rows = halved(n_mels, channels.len());
-                let pool_fits = *pool_mels > 0 && rows.is_multiple_of(*pool_mels);
-                let divisor = format!("a divisor of the map's rows ({rows})");
-                check("model.stem.pool_mels", pool_fits, &divisor, pool_mels)
+                let map = (halved(n_mels, channels.len()), halved(n_frames, channels.len()));
+                let pool_fits =
+                    pool.0 > 0 && pool.1 > 0 && map.0.is_multiple_of(pool.0) && map.1.is_multiple_of(pool.1);
+                check(
+                    "model.stem.pool",
+                    pool_fits,
+                    &format!("divisors of the map's sides {map:?}"),
+                    format_args!("{pool:?}"),
+                )
             }
         }
     }
@@ -174,8 +179,8 @@ impl TinyAstConfig {
                 let along = |side: usize| (side.saturating_sub(*patch_size)) / stride + 1;
                 (along(n_mels), along(n_frames))
             }
-            Stem::Convolutions { channels, pool_mels } => {
-                (halved(n_mels, channels.len()) / pool_mels, halved(n_frames, channels.len()))
+            Stem::Convolutions { channels, pool } => {
+                (halved(n_mels, channels.len()) / pool.0, halved(n_frames, channels.len()) / pool.1)
             }
         }
     }
@@ -192,13 +197,13 @@ impl TinyAstConfig {
         let linear = |from: usize, to: usize| from.checked_mul(to)?.checked_add(to);
         let mut parts = match &self.stem {
             Stem::Patches { patch_size, .. } => vec![linear(patch_size.checked_pow(2)?, dim)?],
-            Stem::Convolutions { channels, pool_mels } => {
+            Stem::Convolutions { channels, pool } => {
                 let mut parts = Vec::new();
                 for (from, to, _) in convolutions(channels) {
                     let weights = CONV_KERNEL.pow(2).checked_mul(from)?.checked_mul(to)?;
                     parts.push(weights.checked_add(2 * to)?);
                 }
-                parts.push(linear(channels.last()?.checked_mul(*pool_mels)?, dim)?);
+                parts.push(linear(channels.last()?.checked_mul(pool.0.checked_mul(pool.1)?)?, dim)?);
                 parts
             }
         };
@@ -256,9 +261,9 @@ mod tests {
         assert!(message(Stem::patches(7)).contains("model.stem.stride"), "{}", message(Stem::patches(7)));
         assert!(message(Stem::patches(65)).contains("1 to the shorter side of input_size (64), found 65"));
         assert!(message(Stem::Patches { patch_size: 8, stride: 9 }).contains("1 to patch_size (8), found 9"));
-        let wide = Stem::Convolutions { channels: vec![8, 8, 8], pool_mels: 3 };
-        assert!(message(wide).contains("a divisor of the map's rows (8), found 3"));
-        assert!(message(Stem::Convolutions { channels: vec![], pool_mels: 1 }).contains("model.stem.channels"));
+        let wide = Stem::Convolutions { channels: vec![8, 8, 8], pool: (3, 1) };
+        assert!(message(wide).contains("divisors of the map's sides (8, 8), found (3, 1)"));
+        assert!(message(Stem::Convolutions { channels: vec![], pool: (1, 1) }).contains("model.stem.channels"));
     }
 
     #[test]
@@ -266,6 +271,6 @@ mod tests {
         let tokens = |stem: Stem| TinyAstConfig { stem, pooling: Pooling::Mean, ..Default::default() }.n_tokens();
         assert_eq!(tokens(Stem::patches(8)), 64);
         assert_eq!(tokens(Stem::Patches { patch_size: 16, stride: 8 }), 49);
-        assert_eq!(tokens(Stem::Convolutions { channels: vec![8, 16, 32], pool_mels: 2 }), 32);
+        assert_eq!(tokens(Stem::Convolutions { channels: vec![8, 16, 32], pool: (2, 1) }), 32);
     }
 }

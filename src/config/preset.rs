@@ -17,9 +17,9 @@ impl Preset {
         match self {
             Preset::Quick => TinyAstConfig::default(),
             Preset::Good => TinyAstConfig {
-                input_size: (64, 128),
-                view: View::Windows { n_views: 8 },
-                stem: Stem::Convolutions { channels: vec![32, 64, 128], pool_mels: 2 },
+                input_size: (64, 256),
+                view: View::Windows { n_views: 5 },
+                stem: Stem::Convolutions { channels: vec![24, 48, 96], pool: (2, 2) },
                 embed_dim: 128,
                 depth: 4,
                 num_heads: 4,
@@ -39,8 +39,8 @@ impl Preset {
             Preset::Good => TrainConfig {
                 run_name: "good".into(),
                 epochs: 150,
-                batch_size: 64,
-                learning_rate: 2e-3,
+                batch_size: 32,
+                learning_rate: 1e-3,
                 schedule: Schedule::Cosine { warmup_steps: 50 },
                 weight_decay: 0.05,
                 max_grad_norm: Some(1.0),
@@ -49,8 +49,11 @@ impl Preset {
                 augment: AugmentConfig {
                     random_crop: true,
                     time_stretch: 0.2,
+                    mel_stretch: 0.1,
+                    mel_shift: 2.0,
+                    equalizer_db: 4.0,
                     mix: Mix::BetweenClass,
-                    mix_probability: 1.0,
+                    mix_probability: 0.5,
                     mel_masks: 1,
                     mel_mask_width: 12,
                     time_masks: 1,

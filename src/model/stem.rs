@@ -18,10 +18,10 @@ impl StemLayers {
         let dim = config.embed_dim as i64;
         let (layers, from, kernel, stride) = match &config.stem {
             Stem::Patches { patch_size, stride } => (Vec::new(), 1, [*patch_size as i64; 2], [*stride as i64; 2]),
-            Stem::Convolutions { channels, pool_mels } => {
+            Stem::Convolutions { channels, pool } => {
                 let layer = |(i, (from, to, stride))| Convolution::new(vs / "stem" / i, from, to, stride);
                 let layers: Vec<_> = convolutions(channels).into_iter().enumerate().map(layer).collect();
-                let joined = [*pool_mels as i64, 1];
+                let joined = [pool.0 as i64, pool.1 as i64];
                 (layers, channels.last().copied().unwrap_or(1) as i64, joined, joined)
             }
         };

@@ -1,0 +1,224 @@
+//! The good preset put to the test: five folds, the ablation, and the network that ships.
+//!
+//! ```text
+//! study five-folds            every fold with every seed
+//! study ablation              each ingredient off, on the fold that choices are scored on
+//! study ship                  the network of the first seed that held out fold 1, with what was measured
+//! study run FOLD SEED [NAME]  one run, as the commands above start them
+//! ```
+//!
+//! `DATASET` and `DATA_DIR` name the data as in the notebook. Runs are processes of one thread, as many at once as there are cores; a
+//! run that was stopped goes on from its last epoch, and a finished one is not repeated.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs;
+use std::num::NonZero;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use audio_transformer::acquire::acquire;
+use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem, View};
+use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
+use audio_transformer::preprocess::preprocess;
+use audio_transformer::ship;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const SEEDS: [u64; 2] = [0, 1];
+/// Every choice of the recipe was scored on this fold, so the headline leaves it out.
+const CHOICE_FOLD: u32 = 5;
+const SHIPPED_FOLD: u32 = 1;
+/// What makes the shipped files again.
+const COMMAND: &str = "make five-folds";
+/// An ablation trains for this share of the epochs.
+const ABLATION_SHARE: usize = 3;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["five-folds"] => five_folds(),
+        ["ablation"] => ablation(),
+        ["ship"] => ship_best(),
+        ["run", fold, seed] => run(&good(), fold, seed),
+        ["run", fold, seed, name] => {
+            let recipes = ablations();
+            let (_, config) = recipes.iter().find(|(other, _)| other == name).ok_or("no such ingredient")?;
+            run(config, fold, seed)
+        }
+        _ => Err("usage: study five-folds | ablation | ship | run FOLD SEED [INGREDIENT]".into()),
+    }
+}
+
+/// The good preset on the data set of the environment, on one CPU thread.
+fn good() -> Config {
+    let mut config = Config { model: Preset::Good.model(), train: Preset::Good.train(), ..Config::default() };
+    config.train.device = DeviceChoice::Cpu;
+    config
+}
+
+/// A recipe by the name of what is different.
+type Recipe = (&'static str, Config);
+
+/// The recipe, and the recipe without each of its ingredients or with another in its place, at a third of the epochs.
+fn ablations() -> Vec<Recipe> {
+    let variant = |name: &'static str, change: &dyn Fn(&mut Config)| {
+        let mut config = good();
+        config.train.epochs /= ABLATION_SHARE;
+        change(&mut config);
+        config.train.run_name = format!("ablation-{name}");
+        (name, config)
+    };
+    let augment = |name, change: fn(&mut AugmentConfig)| variant(name, &|config| change(&mut config.train.augment));
+    vec![
+        variant("recipe", &|_| ()),
+        augment("no-random-crop", |augment| augment.random_crop = false),
+        augment("no-time-stretch", |augment| augment.time_stretch = 0.0),
+        augment("no-mel-shift-and-stretch", |augment| (augment.mel_shift, augment.mel_stretch) = (0.0, 0.0)),
+        augment("no-equalizer", |augment| augment.equalizer_db = 0.0),
+        augment("no-mix", |augment| augment.mix = Mix::Off),
+        augment("mixup-of-logarithms", |augment| augment.mix = Mix::Mixup),
+        augment("no-masks", |augment| (augment.mel_masks, augment.time_masks) = (0, 0)),
+        augment("with-time-roll", |augment| augment.time_roll = true),
+        augment("with-gain", |augment| augment.gain_db = 6.0),
+        variant("no-ema", &|config| config.train.ema_decay = 0.0),
+        variant("no-label-smoothing", &|config| config.train.label_smoothing = 0.0),
+        variant("no-weight-decay", &|config| config.train.weight_decay = 0.0),
+        variant("no-stochastic-depth", &|config| config.model.stochastic_depth = 0.0),
+        variant("class-token", &|config| config.model.pooling = Pooling::ClassToken),
+        variant("patches-for-convolutions", &|config| config.model.stem = Stem::patches(16)),
+        variant("one-view", &|config| config.model.view = View::Windows { n_views: 1 }),
+    ]
+}
+
+fn run(config: &Config, fold: &str, seed: &str) -> Outcome {
+    tch::set_num_threads(1);
+    tch::set_num_interop_threads(1);
+    fold_result(config, fold.parse()?, seed.parse()?)?;
+    Ok(())
+}
+
+/// One run to start.
+struct Job {
+    fold: u32,
+    seed: u64,
+    ingredient: Option<&'static str>,
+}
+
+/// Runs every job in a process of its own, as many at once as there are cores; their output goes to files beside the results.
+fn run_all(config: &Config, jobs: impl IntoIterator<Item = Job>) -> Outcome {
+    let n_workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut waiting: VecDeque<Job> = jobs.into_iter().collect();
+    let mut running: Vec<(String, Child)> = Vec::new();
+    fs::create_dir_all(&config.data.models_dir)?;
+    while !waiting.is_empty() || !running.is_empty() {
+        while running.len() < n_workers
+            && let Some(job) = waiting.pop_front()
+        {
+            let name = format!("{} fold {} seed {}", job.ingredient.unwrap_or("good"), job.fold, job.seed);
+            let log = config.data.models_dir.join(format!("{}.log", name.replace(' ', "-")));
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["run", &job.fold.to_string(), &job.seed.to_string()]).args(job.ingredient);
+            println!("{name} ...");
+            running.push((name, command.stdout(fs::File::create(&log)?).spawn()?));
+        }
+        thread::sleep(Duration::from_millis(200));
+        let mut still = Vec::new();
+        for (name, mut child) in running {
+            match child.try_wait()? {
+                None => still.push((name, child)),
+                Some(status) if status.success() => (),
+                Some(status) => return Err(format!("{name} ended with {status}; its words stand above").into()),
+            }
+        }
+        running = still;
+    }
+    Ok(())
+}
+
+fn prepare(config: &Config) -> Outcome {
+    acquire(config)?;
+    println!("{}", preprocess(config)?);
+    Ok(())
+}
+
+fn results(config: &Config) -> Outcome<CrossValidation> {
+    let folds = 1..=5;
+    let jobs = SEEDS.iter().flat_map(|&seed| folds.clone().map(move |fold| Job { fold, seed, ingredient: None }));
+    run_all(config, jobs)?;
+    Ok(cross_validate(config, &SEEDS)?)
+}
+
+fn five_folds() -> Outcome {
+    let config = good();
+    prepare(&config)?;
+    let started = Instant::now();
+    let all = results(&config)?;
+    println!("\n| seed | fold 1 | fold 2 | fold 3 | fold 4 | fold 5 | folds 1-4 | all five | minutes, one thread |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for seed in SEEDS {
+        let accuracies = all.accuracies(seed);
+        let cells: String = accuracies.iter().map(|(_, accuracy)| format!(" {:.2} |", 100.0 * accuracy)).collect();
+        let mean = |counts: fn(u32) -> bool| {
+            let counted = accuracies.iter().filter(|(fold, _)| counts(*fold)).map(|(_, accuracy)| *accuracy);
+            100.0 * Spread::of(&counted.collect::<Vec<_>>()).mean
+        };
+        let minutes = all.training_s(seed) / 60.0;
+        println!("| {seed} |{cells} {:.2} | {:.2} | {minutes:.1} |", mean(is_unseen_by_choices), mean(|_| true));
+    }
+    println!(
+        "\nfolds 1-4, which no choice has scored: {} over folds, {} over seeds",
+        all.over_folds(is_unseen_by_choices),
+        all.over_seeds(is_unseen_by_choices)
+    );
+    println!("all five folds: {} over folds, {} over seeds", all.over_folds(|_| true), all.over_seeds(|_| true));
+    if let Some(pooled) = all.pooled(SEEDS[0]) {
+        let ece = pooled.reliability(10).ece;
+        println!(
+            "seed {}, all held-out clips: top-2 {:.1} %, macro F1 {:.3}, mean loss {:.3} nats, ECE {ece:.3}",
+            SEEDS[0],
+            100.0 * pooled.top_k(2),
+            pooled.macro_f1(),
+            pooled.mean_loss()
+        );
+    }
+    println!("this took {:.1} minutes of wall time", started.elapsed().as_secs_f64() / 60.0);
+    Ok(())
+}
+
+fn is_unseen_by_choices(fold: u32) -> bool {
+    fold != CHOICE_FOLD
+}
+
+fn ablation() -> Outcome {
+    let config = good();
+    prepare(&config)?;
+    let recipes = ablations();
+    let jobs =
+        recipes.iter().flat_map(|(name, _)| SEEDS.map(|seed| Job { fold: CHOICE_FOLD, seed, ingredient: Some(name) }));
+    run_all(&config, jobs)?;
+    println!("\n| recipe | accuracy on fold {CHOICE_FOLD}, seeds {SEEDS:?} | mean | loss, nats |\n|---|---|---|---|");
+    for (name, config) in &recipes {
+        let results = SEEDS.map(|seed| fold_result(config, CHOICE_FOLD, seed));
+        let (mut accuracies, mut losses) = (Vec::new(), Vec::new());
+        for result in results {
+            let result = result?;
+            accuracies.push(result.accuracy);
+            losses.push(result.loss);
+        }
+        let each: Vec<String> = accuracies.iter().map(|accuracy| format!("{:.2}", 100.0 * accuracy)).collect();
+        let mean = 100.0 * Spread::of(&accuracies).mean;
+        println!("| {} | {} | {mean:.2} | {:.3} |", name.replace('-', " "), each.join(", "), Spread::of(&losses).mean);
+    }
+    Ok(())
+}
+
+fn ship_best() -> Outcome {
+    let config = good();
+    let all = results(&config)?;
+    let report = ship::ship(&config, &all, SHIPPED_FOLD, SEEDS[0], is_unseen_by_choices, COMMAND)?;
+    println!("{report}");
+    Ok(())
+}
