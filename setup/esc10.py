@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import checks
@@ -27,18 +29,21 @@ def packing_script() -> Path:
 
 def run_from_loopback(clock: Clock, script: Path) -> None:
     """Download → verify → … → inference on the ESC-10 recordings, in a data folder made afresh."""
-    pack(clock, script)
     data_dir = Path("target", "esc10", "data")
     shutil.rmtree(ROOT / data_dir, ignore_errors=True)
+    with served(clock, script) as url, clock.step(f"the notebook on real recordings ({url})"):
+        checks.execute_notebook(TARGET / "esc10" / "notebook", data_dir, {"DATASET": "esc10", "ESC50_URL": url})
+
+
+@contextlib.contextmanager
+def served(clock: Clock, script: Path) -> Iterator[str]:
+    """The archive of the recordings, packed where missing, at an address of this machine."""
+    pack(clock, script)
     handler = functools.partial(QuietHandler, directory=str(ARCHIVE.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/{ARCHIVE.name}"
         try:
-            with clock.step(f"the notebook on real recordings ({url})"):
-                checks.execute_notebook(
-                    TARGET / "esc10" / "notebook", data_dir, {"DATASET": "esc10", "ESC50_URL": url}
-                )
+            yield f"http://127.0.0.1:{server.server_port}/{ARCHIVE.name}"
         finally:
             server.shutdown()
 

@@ -19,6 +19,9 @@ KERNEL = "audio_transformer"
 NOTEBOOK = ROOT / "audio_transformer_pipeline.ipynb"
 BINARY = TOOLS / "cargo" / "bin" / "evcxr_jupyter"
 CRATE = TARGET / "evcxr"
+# How long libtorch's threads spin before they sleep. The default (300,000 turns) makes training ten times slower beside
+# other work on the same cores; sleeping at once (0) halves its speed on cores of its own; this does neither.
+SPIN_COUNT = "10000"
 
 
 def host() -> str:
@@ -112,9 +115,7 @@ def write_kernelspec(libtorch: Path) -> None:
             "LIBTORCH": str(libtorch),
             # Settings of evcxr under the home folder would change what this project's kernel builds.
             "EVCXR_CONFIG_DIR": str(TOOLS / "evcxr"),
-            # How long libtorch's threads spin before they sleep. The default (300,000 turns) makes training ten times slower
-            # beside other work on the same cores; sleeping at once (0) halves its speed on cores of its own; this does neither.
-            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),
+            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
         },
     }
     folder = Path(jupyter.environment()["JUPYTER_PATH"]) / "kernels" / KERNEL

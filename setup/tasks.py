@@ -13,18 +13,24 @@ import jupyter
 import kernel
 import libtorch
 import prerequisites
+import study
 from steps import ROOT, TARGET, Clock, SetupError, say
 
 NOTEBOOK_OUTPUT = TARGET / "notebook"
 
 
-def set_up(clock: Clock, *, for_tests: bool = False) -> Path:
-    """Everything the notebook needs; the libtorch folder it was built against."""
+def set_up_libtorch(clock: Clock, *, for_tests: bool = False) -> Path:
+    """What building the crate needs; the libtorch folder."""
     prerequisites.check(for_tests=for_tests)
     if given := os.environ.get("LIBTORCH"):
         libtorch.check_given(Path(given).expanduser())
     jupyter.install(clock)
-    folder = libtorch.prepare(clock)
+    return libtorch.prepare(clock)
+
+
+def set_up(clock: Clock, *, for_tests: bool = False) -> Path:
+    """Everything the notebook needs; the libtorch folder it was built against."""
+    folder = set_up_libtorch(clock, for_tests=for_tests)
     kernel.add_rust_sources(clock)
     kernel.install_evcxr(clock)
     kernel.write_kernelspec(folder)
@@ -61,6 +67,16 @@ def run_esc10(clock: Clock) -> None:
     esc10.run_from_loopback(clock, script)
 
 
+def five_folds(clock: Clock) -> None:
+    """The good preset on every fold, and the network that ships."""
+    study.ship(clock, set_up_libtorch(clock))
+
+
+def ablation(clock: Clock) -> None:
+    """The good preset without each of its ingredients."""
+    study.study(clock, set_up_libtorch(clock), "ablation")
+
+
 def lab(clock: Clock) -> None:
     """JupyterLab with the notebook open."""
     set_up(clock)
@@ -81,6 +97,8 @@ COMMANDS = {
     "notebook": refresh_notebook,
     "test": test,
     "run-esc10": run_esc10,
+    "five-folds": five_folds,
+    "ablation": ablation,
     "lab": lab,
 }
 

@@ -94,9 +94,9 @@ pub mod prelude {
     pub use crate::device::cuda_report;
     pub use crate::evaluate::evaluate;
     pub use crate::features::FeatureConfig;
-    pub use crate::predict::{copy_examples, predict_folder};
+    pub use crate::predict::{Classifier, copy_examples, predict_folder};
     pub use crate::preprocess::preprocess;
     pub use crate::train::train;
-    pub use crate::{Error, Result, demo, show, tables};
+    pub use crate::{Error, Result, audio, demo, show, tables};
     pub use polars::prelude::DataFrame;
 }

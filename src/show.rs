@@ -1,12 +1,17 @@
 //! What the notebook shows: each function turns what a stage returned into one value that displays itself.
 
+use std::path::Path;
+
 use ndarray::Array2;
 use polars::prelude::{AnyValue, DataFrame};
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::acquire::open_catalog;
 use crate::audio::{self, Waveform};
+use crate::augment::augment;
 use crate::catalog::Catalog;
-use crate::config::{Config, TinyAstConfig};
+use crate::config::{Config, TinyAstConfig, View};
 use crate::dataset::Dataset;
 use crate::features::{FeatureConfig, FeatureExtractor};
 use crate::history::{self, EpochRecord};
@@ -14,7 +19,7 @@ use crate::html::{self, Cell, Html};
 use crate::metrics::{Evaluation, ScoredClip};
 use crate::model::ModelSummary;
 use crate::plot::{self, BarStyle, Curve, MelAxes, Picture};
-use crate::predict::{FolderPredictions, Prediction};
+use crate::predict::{Classifier, FolderPredictions, Prediction};
 use crate::train::history_path;
 use crate::{Error, Result, input, tables};
 
@@ -144,6 +149,43 @@ pub fn patches(config: &Config, index: usize) -> Result<Picture> {
     plot::patches(image.view(), (n_mels / rows, n_frames / columns))
 }
 
+/// One training clip as it is, and as training meets it in five epochs: cut, warped, mixed, masked as the config says, with how much of
+/// which class each holds.
+///
+/// # Errors
+/// [`Error::Config`] when there is no clip of that number; [`Error::Features`] when a file does not fit.
+pub fn augmented(config: &Config, index: usize) -> Result<Html> {
+    let dataset = Dataset::open(config)?;
+    let Some(clip) = dataset.clips.get(index) else {
+        let expected = format!("0 to {}", dataset.clips.len().saturating_sub(1));
+        return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
+    };
+    // Partners to mix with: the first clip of some other classes.
+    let others = (0..dataset.labels.len()).filter(|target| *target != clip.target).take(3);
+    let partners = others.filter_map(|target| dataset.clips.iter().position(|other| other.target == target));
+    let indices: Vec<usize> = std::iter::once(index).chain(partners).collect();
+    let powers = indices.iter().map(|index| Ok(dataset.spectrogram(*index)?.power())).collect::<Result<Vec<_>>>()?;
+    let clips: Vec<_> =
+        indices.iter().zip(&powers).map(|(i, power)| (power.view(), dataset.clips[*i].target)).collect();
+    let n_frames = match config.model.view {
+        View::Whole => clip.n_frames,
+        View::Windows { .. } => config.model.input_size.1,
+    };
+    let features = &dataset.settings.features;
+    let axes = |n_frames: usize| mel_axes(features, n_frames, "normalised level");
+    let whole = dataset.spectrogram(index)?.values;
+    let mut tiles = vec![plot::mel_tile(whole.view(), &axes(whole.ncols())?, &clip.category)?.html()];
+    for epoch in 1..=5 {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed + epoch);
+        let batch = augment(&clips, dataset.labels.len(), n_frames, &config.train.augment, features, &mut rng);
+        let held = batch.targets.row(0).into_iter().zip(&dataset.labels).filter(|(share, _)| **share > 0.0);
+        let names: Vec<String> = held.map(|(share, label)| format!("{:.0} % {label}", 100.0 * share)).collect();
+        let view = batch.clips.index_axis(ndarray::Axis(0), 0);
+        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &names.join(", "))?.html());
+    }
+    Ok(html::row(&tiles))
+}
+
 /// The layers with their output shapes and parameters.
 ///
 /// # Errors
@@ -269,6 +311,15 @@ fn worst_items(config: &Config, clip: &ScoredClip, waveform: &Waveform, with_pla
     Ok(items)
 }
 
+/// What a network hears in a sound: its five most probable classes as bars, and a player.
+///
+/// # Errors
+/// [`Error::Signal`] for samples that are no sound.
+pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
+    let prediction = classifier.predict(waveform, Path::new(title))?;
+    card(&prediction, Some(waveform))
+}
+
 /// A card for each of the first twelve recordings: its five most probable classes as bars, and a player for the first
 /// `n_players`.
 ///
@@ -277,7 +328,8 @@ fn worst_items(config: &Config, clip: &ScoredClip, waveform: &Waveform, with_pla
 pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
     let mut cards = Vec::new();
     for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {
-        cards.push(prediction_card(prediction, index < n_players)?);
+        let heard = if index < n_players { Some(audio::read(&prediction.path)?) } else { None };
+        cards.push(card(prediction, heard.as_ref())?);
     }
     let failed: Vec<Vec<Cell>> = folder
         .failed
@@ -290,14 +342,14 @@ pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html>
     Ok(html::row(&cards))
 }
 
-fn prediction_card(prediction: &Prediction, with_player: bool) -> Result<Html> {
+fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
     let name = prediction.path.file_name().unwrap_or_default().to_string_lossy();
     let (labels, values): (Vec<String>, Vec<f64>) =
         prediction.ranked.iter().take(5).map(|(label, probability)| (label.clone(), f64::from(*probability))).unzip();
     let style = BarStyle { value_label: "probability".into(), percent: true, reference: None, highlight: None };
     let mut items = vec![plot::bars("five most probable classes", &labels, &values, &style)?.html()];
-    if with_player {
-        items.push(player(&audio::read(&prediction.path)?, "")?);
+    if let Some(waveform) = heard {
+        items.push(player(waveform, "")?);
     }
     Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
 }
@@ -320,10 +372,13 @@ fn player(waveform: &Waveform, caption: &str) -> Result<Html> {
 fn log_mel(extractor: &mut FeatureExtractor, waveform: &Waveform) -> Result<(Array2<f32>, MelAxes)> {
     let mono = extractor.resample(&waveform.samples, waveform.sample_rate)?;
     let spectrogram = extractor.log_mel_db(&mono)?;
-    let features = extractor.config();
-    let duration_s = spectrogram.ncols() as f64 * features.hop_length as f64 / f64::from(features.sample_rate);
-    let axes = MelAxes::new(duration_s, features.filterbank()?.center_freqs_hz(), "dB");
+    let axes = mel_axes(extractor.config(), spectrogram.ncols(), "dB")?;
     Ok((spectrogram, axes))
+}
+
+fn mel_axes(features: &FeatureConfig, n_frames: usize, unit: &str) -> Result<MelAxes> {
+    let duration_s = n_frames as f64 * features.hop_length as f64 / f64::from(features.sample_rate);
+    Ok(MelAxes::new(duration_s, features.filterbank()?.center_freqs_hz(), unit))
 }
 
 fn thousands(n: usize) -> String {

@@ -10,11 +10,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use data::{DataConfig, DataSource, ESC50_URL};
-pub use model::{CONV_KERNEL, Pooling, Stem, TinyAstConfig, View};
+pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;
 pub use train::{AugmentConfig, DeviceChoice, Mix, Schedule, TrainConfig};
 
-pub(crate) use model::convolutions;
+pub(crate) use model::{Convolution, convolutions};
 pub(crate) use train::same_run;
 
 use crate::features::FeatureConfig;

@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::check;
 use crate::Result;
 
-/// Side of the kernels of a convolutional stem.
-pub const CONV_KERNEL: usize = 3;
-
 /// TinyAST's architecture: a Vision Transformer over patches, or over the feature map of a few convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -60,13 +57,15 @@ pub enum Stem {
         /// From one patch to the next, at most `patch_size`.
         stride: usize,
     },
-    /// 3 × 3 convolutions with batch norm and GELU (Xiao et al. 2021, "Early convolutions help transformers see better"): the
-    /// stages halve both sides, and every stage but the first ends in a second convolution at its own size. Then `pool`
-    /// neighbouring cells of the map become one token.
+    /// Convolutions with batch norm and GELU (Xiao et al. 2021, "Early convolutions help transformers see better"). The first steps by
+    /// `first_stride`, its kernel twice that less one; every later stage halves both sides with a 3 × 3 convolution and ends in a
+    /// second one at its own size. Then `pool` neighbouring cells of the map become one token.
     Convolutions {
         /// Channels of the stages, one to five.
         channels: Vec<usize>,
-        /// Rows (mel bands) and columns (time) of the last map joined into a token.
+        /// Rows (mel bands) and columns (frames) that the first convolution steps by.
+        first_stride: (usize, usize),
+        /// Rows and columns of the last map joined into a token.
         pool: (usize, usize),
     },
 }
@@ -150,7 +149,7 @@ impl TinyAstConfig {
                     format!("a stride that ends patches of {patch_size} with the input ({n_mels}, {n_frames})");
                 check("model.stem.stride", covered, &expected, stride)
             }
-            Stem::Convolutions { channels, pool } => {
+            Stem::Convolutions { channels, first_stride, pool } => {
                 let sizes_fit = (1..=5).contains(&channels.len()) && channels.iter().all(|n| (1..=2048).contains(n));
                 check(
                     "model.stem.channels",
@@ -158,7 +157,9 @@ impl TinyAstConfig {
                     "one to five numbers of 1 to 2048",
                     format_args!("{channels:?}"),
                 )?;
-                let map = (halved(n_mels, channels.len()), halved(n_frames, channels.len()));
+                let steps_fit = [first_stride.0, first_stride.1].iter().all(|side| (1..=16).contains(side));
+                check("model.stem.first_stride", steps_fit, "1 to 16 each", format_args!("{first_stride:?}"))?;
+                let map = last_map(self.input_size, channels, *first_stride);
                 let pool_fits =
                     pool.0 > 0 && pool.1 > 0 && map.0.is_multiple_of(pool.0) && map.1.is_multiple_of(pool.1);
                 check(
@@ -179,8 +180,9 @@ impl TinyAstConfig {
                 let along = |side: usize| (side.saturating_sub(*patch_size)) / stride + 1;
                 (along(n_mels), along(n_frames))
             }
-            Stem::Convolutions { channels, pool } => {
-                (halved(n_mels, channels.len()) / pool.0, halved(n_frames, channels.len()) / pool.1)
+            Stem::Convolutions { channels, first_stride, pool } => {
+                let (rows, columns) = last_map(self.input_size, channels, *first_stride);
+                (rows / pool.0, columns / pool.1)
             }
         }
     }
@@ -197,11 +199,11 @@ impl TinyAstConfig {
         let linear = |from: usize, to: usize| from.checked_mul(to)?.checked_add(to);
         let mut parts = match &self.stem {
             Stem::Patches { patch_size, .. } => vec![linear(patch_size.checked_pow(2)?, dim)?],
-            Stem::Convolutions { channels, pool } => {
+            Stem::Convolutions { channels, first_stride, pool } => {
                 let mut parts = Vec::new();
-                for (from, to, _) in convolutions(channels) {
-                    let weights = CONV_KERNEL.pow(2).checked_mul(from)?.checked_mul(to)?;
-                    parts.push(weights.checked_add(2 * to)?);
+                for layer in convolutions(channels, *first_stride) {
+                    let taps = layer.kernel.0 * layer.kernel.1;
+                    parts.push(taps.checked_mul(layer.from)?.checked_mul(layer.to)?.checked_add(2 * layer.to)?);
                 }
                 parts.push(linear(channels.last()?.checked_mul(pool.0.checked_mul(pool.1)?)?, dim)?);
                 parts
@@ -226,29 +228,45 @@ impl TinyAstConfig {
     pub fn n_stored(&self, num_classes: usize) -> Option<usize> {
         let statistics = match &self.stem {
             Stem::Patches { .. } => 0,
-            Stem::Convolutions { channels, .. } => convolutions(channels).iter().map(|(_, to, _)| 2 * to).sum(),
+            Stem::Convolutions { channels, first_stride, .. } => {
+                convolutions(channels, *first_stride).iter().map(|layer| 2 * layer.to).sum()
+            }
         };
         self.n_parameters(num_classes)?.checked_add(statistics)
     }
 }
 
-/// The convolutions of a stem as `(channels in, channels out, stride)`.
-pub(crate) fn convolutions(channels: &[usize]) -> Vec<(usize, usize, usize)> {
-    let mut all = Vec::new();
-    let mut from = 1;
-    for (stage, &to) in channels.iter().enumerate() {
-        all.push((from, to, 2));
-        if stage > 0 {
-            all.push((to, to, 1));
+/// One convolution of a stem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Convolution {
+    pub from: usize,
+    pub to: usize,
+    pub kernel: (usize, usize),
+    pub stride: (usize, usize),
+}
+
+/// The convolutions of a stem in their order.
+pub(crate) fn convolutions(channels: &[usize], first_stride: (usize, usize)) -> Vec<Convolution> {
+    let mut all: Vec<Convolution> = Vec::new();
+    for &to in channels {
+        match all.last() {
+            None => {
+                let kernel = (2 * first_stride.0 - 1, 2 * first_stride.1 - 1);
+                all.push(Convolution { from: 1, to, kernel, stride: first_stride });
+            }
+            Some(last) => {
+                let halving = Convolution { from: last.to, to, kernel: (3, 3), stride: (2, 2) };
+                all.extend([halving, Convolution { from: to, stride: (1, 1), ..halving }]);
+            }
         }
-        from = to;
     }
     all
 }
 
-/// A side after `times` convolutions of stride 2 with padding, each of which rounds up.
-fn halved(side: usize, times: usize) -> usize {
-    (0..times).fold(side, |side, _| side.div_ceil(2))
+/// Rows and columns after all convolutions of a stem, each of which is padded and rounds up.
+fn last_map(input_size: (usize, usize), channels: &[usize], first_stride: (usize, usize)) -> (usize, usize) {
+    let strides = convolutions(channels, first_stride).into_iter().map(|layer| layer.stride);
+    strides.fold(input_size, |map, stride| (map.0.div_ceil(stride.0), map.1.div_ceil(stride.1)))
 }
 
 #[cfg(test)]
@@ -261,9 +279,12 @@ mod tests {
         assert!(message(Stem::patches(7)).contains("model.stem.stride"), "{}", message(Stem::patches(7)));
         assert!(message(Stem::patches(65)).contains("1 to the shorter side of input_size (64), found 65"));
         assert!(message(Stem::Patches { patch_size: 8, stride: 9 }).contains("1 to patch_size (8), found 9"));
-        let wide = Stem::Convolutions { channels: vec![8, 8, 8], pool: (3, 1) };
+        let wide = Stem::Convolutions { channels: vec![8, 8, 8], first_stride: (2, 2), pool: (3, 1) };
         assert!(message(wide).contains("divisors of the map's sides (8, 8), found (3, 1)"));
-        assert!(message(Stem::Convolutions { channels: vec![], pool: (1, 1) }).contains("model.stem.channels"));
+        assert!(
+            message(Stem::Convolutions { channels: vec![], first_stride: (2, 2), pool: (1, 1) })
+                .contains("model.stem.channels")
+        );
     }
 
     #[test]
@@ -271,6 +292,6 @@ mod tests {
         let tokens = |stem: Stem| TinyAstConfig { stem, pooling: Pooling::Mean, ..Default::default() }.n_tokens();
         assert_eq!(tokens(Stem::patches(8)), 64);
         assert_eq!(tokens(Stem::Patches { patch_size: 16, stride: 8 }), 49);
-        assert_eq!(tokens(Stem::Convolutions { channels: vec![8, 16, 32], pool: (2, 1) }), 32);
+        assert_eq!(tokens(Stem::Convolutions { channels: vec![8, 16, 32], first_stride: (2, 4), pool: (2, 1) }), 16);
     }
 }

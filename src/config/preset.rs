@@ -19,9 +19,9 @@ impl Preset {
             Preset::Good => TinyAstConfig {
                 input_size: (64, 256),
                 view: View::Windows { n_views: 5 },
-                stem: Stem::Convolutions { channels: vec![24, 48, 96], pool: (2, 2) },
+                stem: Stem::Convolutions { channels: vec![32, 64, 128], first_stride: (2, 4), pool: (2, 1) },
                 embed_dim: 128,
-                depth: 4,
+                depth: 3,
                 num_heads: 4,
                 mlp_ratio: 2,
                 dropout: 0.0,

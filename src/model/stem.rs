@@ -4,12 +4,12 @@ use tch::Tensor;
 use tch::nn::{self, Init, Module, ModuleT, Path};
 
 use super::{ZEROS, weight_init};
-use crate::config::{CONV_KERNEL, Stem, TinyAstConfig, convolutions};
+use crate::config::{Convolution, Stem, TinyAstConfig, convolutions};
 
 /// A stem's layers: convolutions, if any, then the projection to tokens.
 #[derive(Debug)]
 pub(super) struct StemLayers {
-    convolutions: Vec<Convolution>,
+    convolutions: Vec<ConvNorm>,
     projection: nn::Conv2D,
 }
 
@@ -18,9 +18,9 @@ impl StemLayers {
         let dim = config.embed_dim as i64;
         let (layers, from, kernel, stride) = match &config.stem {
             Stem::Patches { patch_size, stride } => (Vec::new(), 1, [*patch_size as i64; 2], [*stride as i64; 2]),
-            Stem::Convolutions { channels, pool } => {
-                let layer = |(i, (from, to, stride))| Convolution::new(vs / "stem" / i, from, to, stride);
-                let layers: Vec<_> = convolutions(channels).into_iter().enumerate().map(layer).collect();
+            Stem::Convolutions { channels, first_stride, pool } => {
+                let layers = convolutions(channels, *first_stride).into_iter().enumerate();
+                let layers = layers.map(|(i, layer)| ConvNorm::new(vs / "stem" / i, layer)).collect();
                 let joined = [pool.0 as i64, pool.1 as i64];
                 (layers, channels.last().copied().unwrap_or(1) as i64, joined, joined)
             }
@@ -41,28 +41,30 @@ impl ModuleT for StemLayers {
     }
 }
 
-/// A 3 × 3 convolution, batch norm, GELU.
+/// A convolution, batch norm, GELU.
 #[derive(Debug)]
-struct Convolution {
+struct ConvNorm {
     conv: nn::Conv2D,
     norm: nn::BatchNorm,
 }
 
-impl Convolution {
-    fn new(vs: Path, from: usize, to: usize, stride: usize) -> Self {
+impl ConvNorm {
+    fn new(vs: Path, layer: Convolution) -> Self {
+        let Convolution { from, to, kernel, stride } = layer;
         // Variances survive a layer whose weights have variance 2 / fan-in (He et al. 2015).
-        let stdev = (2.0 / (CONV_KERNEL.pow(2) * from) as f64).sqrt();
-        let kernel = [CONV_KERNEL as i64; 2];
-        let conv = conv_config([stride as i64; 2], [CONV_KERNEL as i64 / 2; 2], Init::Randn { mean: 0.0, stdev });
+        let stdev = (2.0 / (kernel.0 * kernel.1 * from) as f64).sqrt();
+        let pair = |(rows, columns): (usize, usize)| [rows as i64, columns as i64];
+        let padding = pair((kernel.0 / 2, kernel.1 / 2));
+        let conv = conv_config(pair(stride), padding, Init::Randn { mean: 0.0, stdev });
         let norm = nn::BatchNormConfig { ws_init: Init::Const(1.0), ..Default::default() };
-        Convolution {
-            conv: nn::conv(&vs / "conv", from as i64, to as i64, kernel, conv),
+        ConvNorm {
+            conv: nn::conv(&vs / "conv", from as i64, to as i64, pair(kernel), conv),
             norm: nn::batch_norm2d(&vs / "norm", to as i64, norm),
         }
     }
 }
 
-impl ModuleT for Convolution {
+impl ModuleT for ConvNorm {
     fn forward_t(&self, map: &Tensor, train: bool) -> Tensor {
         map.apply(&self.conv).apply_t(&self.norm, train).gelu("none")
     }

@@ -48,12 +48,12 @@ impl ModelSummary {
         let mut add = |name: &str, output_shape: Vec<usize>, parameters: usize| {
             layers.push(LayerSummary { name: name.to_owned(), output_shape, parameters });
         };
-        if let Stem::Convolutions { channels, .. } = &config.stem {
+        if let Stem::Convolutions { channels, first_stride, .. } = &config.stem {
             let (mut n_mels, mut n_frames) = config.input_size;
-            for (i, (_, to, stride)) in convolutions(channels).into_iter().enumerate() {
-                (n_mels, n_frames) = (n_mels.div_ceil(stride), n_frames.div_ceil(stride));
+            for (i, layer) in convolutions(channels, *first_stride).into_iter().enumerate() {
+                (n_mels, n_frames) = (n_mels.div_ceil(layer.stride.0), n_frames.div_ceil(layer.stride.1));
                 let name = format!("stem.{i}");
-                add(&name, vec![1, to, n_mels, n_frames], parameters_of(&name));
+                add(&name, vec![1, layer.to, n_mels, n_frames], parameters_of(&name));
             }
         }
         add("patch_embed", vec![1, rows * columns, dim], parameters_of("patch_embed"));

@@ -1,0 +1,40 @@
+"""The long runs: five folds, the ablation, the network that ships. They need libtorch and the crate, not the notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import esc10
+import kernel
+from steps import ROOT, Clock, run
+
+DATA = Path("target", "study")
+MODELS = ROOT / "data" / "models"
+SHIPPED = ("tinyast-esc10.safetensors", "tinyast-esc10.json")
+
+
+def study(clock: Clock, libtorch: Path, command: str) -> None:
+    """`examples/study.rs COMMAND` on ESC-10: the recordings in ESC10_DIR where they are, else from ESC-50's own archive.
+
+    What was computed before is not computed again; `make clean` forgets it.
+    """
+    env = {**kernel.build_environment(libtorch), "DATASET": os.environ.get("STUDY_DATASET", "esc10"), "DATA_DIR": str(DATA)}
+    # Why the threads of libtorch spin for so long and no longer is told beside the kernel's own setting.
+    env["GOMP_SPINCOUNT"] = kernel.SPIN_COUNT
+    with contextlib.ExitStack() as stack:
+        if os.environ.get("ESC10_DIR"):
+            env["ESC50_URL"] = stack.enter_context(esc10.served(clock, esc10.packing_script()))
+        with clock.step(f"study {command}"):
+            features = ["--no-default-features", "--features", "pipeline"]
+            run(["cargo", "run", "-q", "--locked", *features, "--example", "study", "--", command], env=env)
+
+
+def ship(clock: Clock, libtorch: Path) -> None:
+    """Five folds, then the network that ships and its sheet into data/models."""
+    study(clock, libtorch, "five-folds")
+    study(clock, libtorch, "ship")
+    for name in SHIPPED:
+        shutil.copyfile(ROOT / DATA / "models" / name, MODELS / name)
