@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use audio_transformer::acquire::acquire;
-use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem, View};
+use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem};
 use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
 use audio_transformer::preprocess::preprocess;
 use audio_transformer::ship;
@@ -81,22 +81,13 @@ fn ablations() -> Vec<Recipe> {
         augment("no-mix", |augment| augment.mix = Mix::Off),
         augment("mixup-of-logarithms", |augment| augment.mix = Mix::Mixup),
         augment("no-masks", |augment| (augment.mel_masks, augment.time_masks) = (0, 0)),
-        augment("stronger-warps-and-equalizer", |augment| {
-            (augment.time_stretch, augment.mel_shift, augment.mel_stretch, augment.equalizer_db) =
-                (0.3, 4.0, 0.15, 8.0);
-        }),
-        augment("always-mix", |augment| augment.mix_probability = 1.0),
-        augment("with-time-roll", |augment| augment.time_roll = true),
-        augment("with-gain", |augment| augment.gain_db = 6.0),
-        variant("whole-clip", &|config| config.model.input_size = (64, 320)),
-        variant("short-window", &|config| config.model.input_size = (64, 128)),
         variant("no-ema", &|config| config.train.ema_decay = 0.0),
         variant("no-label-smoothing", &|config| config.train.label_smoothing = 0.0),
         variant("no-weight-decay", &|config| config.train.weight_decay = 0.0),
+        variant("four-second-window", &|config| config.model.input_size = (64, 256)),
         variant("no-stochastic-depth", &|config| config.model.stochastic_depth = 0.0),
         variant("class-token", &|config| config.model.pooling = Pooling::ClassToken),
         variant("patches-for-convolutions", &|config| config.model.stem = Stem::patches(16)),
-        variant("one-view", &|config| config.model.view = View::Windows { n_views: 1 }),
     ]
 }
 

@@ -17,7 +17,7 @@ impl Preset {
         match self {
             Preset::Quick => TinyAstConfig::default(),
             Preset::Good => TinyAstConfig {
-                input_size: (64, 256),
+                input_size: (64, 320),
                 view: View::Windows { n_views: 5 },
                 stem: Stem::Convolutions { channels: vec![32, 64, 128], first_stride: (2, 4), pool: (2, 1) },
                 embed_dim: 128,
@@ -38,7 +38,7 @@ impl Preset {
             Preset::Quick => TrainConfig::default(),
             Preset::Good => TrainConfig {
                 run_name: "good".into(),
-                epochs: 150,
+                epochs: 120,
                 batch_size: 32,
                 learning_rate: 1e-3,
                 schedule: Schedule::Cosine { warmup_steps: 50 },
@@ -48,10 +48,10 @@ impl Preset {
                 ema_decay: 0.99,
                 augment: AugmentConfig {
                     random_crop: true,
-                    time_stretch: 0.2,
-                    mel_stretch: 0.1,
-                    mel_shift: 2.0,
-                    equalizer_db: 4.0,
+                    time_stretch: 0.3,
+                    mel_stretch: 0.15,
+                    mel_shift: 4.0,
+                    equalizer_db: 8.0,
                     mix: Mix::BetweenClass,
                     mix_probability: 0.5,
                     mel_masks: 1,
