@@ -4,6 +4,8 @@
 //! study five-folds            every fold with every seed
 //! study ablation              each ingredient off, on the fold that choices are scored on
 //! study ship                  the network of the first seed that held out fold 1, with what was measured
+//! study check                 the shipped network on its fold, beside what its sheet says
+//! study quick                 the quick preset with three seeds
 //! study run FOLD SEED [NAME]  one run, as the commands above start them
 //! ```
 //!
@@ -14,6 +16,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fs;
 use std::num::NonZero;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,8 +24,11 @@ use std::time::{Duration, Instant};
 use audio_transformer::acquire::acquire;
 use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem};
 use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
+use audio_transformer::evaluate::{evaluate, evaluate_checkpoint};
+use audio_transformer::predict::SHIPPED;
 use audio_transformer::preprocess::preprocess;
 use audio_transformer::ship;
+use audio_transformer::train::train;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -42,13 +48,15 @@ fn main() -> Outcome {
         ["five-folds"] => five_folds(),
         ["ablation"] => ablation(),
         ["ship"] => ship_best(),
+        ["check"] => check(),
+        ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
         ["run", fold, seed, name] => {
             let recipes = ablations();
             let (_, config) = recipes.iter().find(|(other, _)| other == name).ok_or("no such ingredient")?;
             run(config, fold, seed)
         }
-        _ => Err("usage: study five-folds | ablation | ship | run FOLD SEED [INGREDIENT]".into()),
+        _ => Err("usage: study five-folds | ablation | ship | check | quick | run FOLD SEED [INGREDIENT]".into()),
     }
 }
 
@@ -218,5 +226,36 @@ fn ship_best() -> Outcome {
     let all = results(&config)?;
     let report = ship::ship(&config, &all, SHIPPED_FOLD, SEEDS[0], is_unseen_by_choices, COMMAND)?;
     println!("{report}");
+    Ok(())
+}
+
+/// Scores the shipped file on the fold that its sheet names.
+fn check() -> Outcome {
+    let path = Path::new(SHIPPED);
+    let sheet: ship::Sheet = serde_json::from_slice(&fs::read(path.with_extension("json"))?)?;
+    let mut config = Config { train: sheet.settings.train, model: sheet.settings.model, ..Config::default() };
+    (config.train.test_fold, config.train.device) = (Some(sheet.shipped_fold), DeviceChoice::Cpu);
+    prepare(&config)?;
+    let accuracy = evaluate_checkpoint(&config, path)?.accuracy();
+    println!("{SHIPPED} on fold {}: {:.2} %", sheet.shipped_fold, 100.0 * accuracy);
+    if accuracy != sheet.shipped_accuracy {
+        return Err(format!("its sheet says {:.2} %", 100.0 * sheet.shipped_accuracy).into());
+    }
+    Ok(())
+}
+
+/// The quick preset as the notebook runs it, on the fold it holds out by itself.
+fn quick() -> Outcome {
+    let mut config = Config { model: Preset::Quick.model(), train: Preset::Quick.train(), ..Config::default() };
+    prepare(&config)?;
+    let mut accuracies = Vec::new();
+    for seed in 0..3 {
+        config.train.seed = seed;
+        let report = train(&config)?;
+        let evaluation = evaluate(&config)?;
+        println!("seed {seed}: {evaluation}; trained in {:.1} s", report.elapsed.as_secs_f64());
+        accuracies.push(evaluation.accuracy());
+    }
+    println!("quick preset over three seeds: {}", Spread::of(&accuracies));
     Ok(())
 }

@@ -33,8 +33,8 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
 
 
 def ship(clock: Clock, libtorch: Path) -> None:
-    """Five folds, then the network that ships and its sheet into data/models."""
-    study(clock, libtorch, "five-folds")
-    study(clock, libtorch, "ship")
+    """Five folds, the network that ships with its sheet into data/models, and the quick preset beside them."""
+    for command in ("five-folds", "ship", "quick"):
+        study(clock, libtorch, command)
     for name in SHIPPED:
         shutil.copyfile(ROOT / DATA / "models" / name, MODELS / name)

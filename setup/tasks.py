@@ -77,6 +77,11 @@ def ablation(clock: Clock) -> None:
     study.study(clock, set_up_libtorch(clock), "ablation")
 
 
+def check_shipped(clock: Clock) -> None:
+    """The shipped network scored again on the recordings it has not heard."""
+    study.study(clock, set_up_libtorch(clock), "check")
+
+
 def lab(clock: Clock) -> None:
     """JupyterLab with the notebook open."""
     set_up(clock)
@@ -99,6 +104,7 @@ COMMANDS = {
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,
+    "check-shipped": check_shipped,
     "lab": lab,
 }
 

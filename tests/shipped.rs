@@ -1,0 +1,63 @@
+//! The network that ships answers before anything is downloaded or trained, and its sheet describes it.
+#![cfg(feature = "torch")]
+
+use std::fs;
+use std::path::Path;
+
+use audio_transformer::checkpoint;
+use audio_transformer::demo;
+use audio_transformer::predict::{Classifier, SHIPPED};
+use audio_transformer::ship::Sheet;
+use tch::Device;
+
+const ESC10: [&str; 10] = [
+    "chainsaw",
+    "clock_tick",
+    "crackling_fire",
+    "crying_baby",
+    "dog",
+    "helicopter",
+    "rain",
+    "rooster",
+    "sea_waves",
+    "sneezing",
+];
+
+fn sheet() -> Sheet {
+    serde_json::from_slice(&fs::read(Path::new(SHIPPED).with_extension("json")).unwrap()).unwrap()
+}
+
+#[test]
+fn it_answers_with_the_ten_classes_of_esc10() {
+    let mut classifier = Classifier::shipped().unwrap();
+    let prediction = classifier.predict(&demo::synthesize(0, 5, 1, 0, 0), Path::new("clicks")).unwrap();
+    let mut labels: Vec<&str> = prediction.ranked.iter().map(|(label, _)| label.as_str()).collect();
+    labels.sort_unstable();
+    assert_eq!(labels, ESC10);
+    let total: f32 = prediction.ranked.iter().map(|(_, probability)| probability).sum();
+    assert!((total - 1.0).abs() < 1e-4, "{total}");
+}
+
+#[test]
+fn its_file_is_small_and_is_what_its_sheet_says() {
+    assert!(fs::metadata(SHIPPED).unwrap().len() <= 4_000_000);
+    let (sheet, info) = (sheet(), checkpoint::load(Path::new(SHIPPED), Device::Cpu).unwrap().info);
+    assert_eq!(info.test_fold, sheet.shipped_fold);
+    assert_eq!((info.train.seed, info.epoch), (sheet.seeds[0], sheet.settings.train.epochs));
+    assert_eq!(info.model, sheet.settings.model);
+    assert_eq!(info.model.n_parameters(info.labels.len()), Some(sheet.parameters));
+}
+
+#[test]
+fn the_means_of_its_sheet_follow_from_the_folds() {
+    let sheet = sheet();
+    assert!(sheet.seeds.len() >= 2);
+    let accuracies: Vec<&Vec<f64>> = sheet.fold_accuracies.iter().map(|seed| &seed.accuracies).collect();
+    assert!(accuracies.iter().all(|folds| folds.len() == 5));
+    let mean = |n_folds: usize| {
+        let all: Vec<f64> = accuracies.iter().flat_map(|folds| folds[..n_folds].to_vec()).collect();
+        all.iter().sum::<f64>() / all.len() as f64
+    };
+    assert!((mean(4) - sheet.mean_accuracy).abs() < 1e-9);
+    assert!((mean(5) - sheet.mean_accuracy_all).abs() < 1e-9);
+}
