@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub struct Progress {
     /// The run as its checkpoint describes it; `epoch` is the last whole one.
     pub run: CheckpointInfo,
-    /// What tells the spectrograms trained on from others.
+    /// What tells the spectrograms trained on, their labels and folds from others.
     pub data: u64,
     /// Optimiser steps taken.
     pub step: usize,

@@ -15,6 +15,7 @@ use crate::dataset::{Dataset, Split};
 use crate::hash::fnv1a;
 use crate::history::{self, EpochRecord};
 use crate::loader::{Loader, stream};
+use crate::metadata::ProcessedClip;
 use crate::model::{TinyAst, with_seed};
 use crate::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
 use crate::resume::{Progress, State, state_path};
@@ -132,6 +133,9 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
         let scored =
             weights.with(&average.values, &average.buffers, || score(&model, &validation, config.train.batch_size));
         let (validation_loss, validation_accuracy) = scored.unzip();
+        if validation_loss.is_some_and(|loss| !loss.is_finite()) {
+            return Err(diverged(config, &run, rate, "the validation loss is no longer a number"));
+        }
         run.history.push(EpochRecord {
             epoch,
             train_loss: loss_sum / n_clips,
@@ -177,7 +181,10 @@ fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
 fn begin(config: &Config, dataset: &Dataset, split: &Split, num_classes: usize) -> Progress {
     let clips = || split.train.iter().chain(&split.validation).map(|index| &dataset.clips[*index]);
     let sources: BTreeSet<String> = clips().map(|clip| clip.source.clone()).collect();
-    let stamps = clips().map(|clip| format!("{} {} {}\n", clip.npy, clip.file_bytes, clip.file_modified_ns));
+    let stamp = |clip: &ProcessedClip| {
+        let ProcessedClip { npy, fold, target, file_bytes, file_modified_ns, .. } = clip;
+        format!("{npy} {fold} {target} {file_bytes} {file_modified_ns}\n")
+    };
     let run = CheckpointInfo {
         dataset: dataset.name.clone(),
         labels: dataset.labels[..num_classes].to_vec(),
@@ -188,7 +195,7 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split, num_classes: usize) 
         seen_sources: sources.into_iter().collect(),
         epoch: 0,
     };
-    Progress { run, data: fnv1a(stamps.collect::<String>().as_bytes()), step: 0, history: Vec::new() }
+    Progress { run, data: fnv1a(clips().map(stamp).collect::<String>().as_bytes()), step: 0, history: Vec::new() }
 }
 
 /// Takes up the state of this run if it was stopped, and says so.

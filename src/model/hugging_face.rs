@@ -8,8 +8,8 @@ use tch::nn::VarStore;
 
 use crate::{Error, Result, tensors};
 
-/// Our parameters and theirs (transformers' `modeling_vit.py`). `{}` stands for a block's number; several of theirs are stacked in
-/// one of ours, row upon row.
+/// Our parameters and theirs, as `save_pretrained` of transformers 4 and 5 writes them. `{}` stands for a block's number; several of
+/// theirs are stacked in one of ours, row upon row.
 pub const NAMES: &[(&str, &[&str])] = &[
     ("patch_embed", &["vit.embeddings.patch_embeddings.projection"]),
     ("cls_token", &["vit.embeddings.cls_token"]),
@@ -45,11 +45,11 @@ pub fn names_of(parameter: &str) -> Option<Vec<String>> {
 /// One of our parameters put together from a file in their naming.
 ///
 /// # Errors
-/// What is wrong, in words: the file lacks it, or it is of another type than F32 or F16.
+/// What is wrong, in words: the file lacks it, it is of another type than F32 or F16, or its parts cannot be stacked.
 pub fn read(file: &SafeTensors, parameter: &str) -> Result<Tensor, String> {
     let names = names_of(parameter).ok_or_else(|| format!("no name for {parameter}"))?;
     let parts = names.iter().map(|name| tensors::read(file, name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Tensor::cat(&parts, 0))
+    Tensor::f_cat(&parts, 0).map_err(|error| error.to_string())
 }
 
 /// Copies a file's weights into a network with plain patches and a class token.
@@ -65,6 +65,11 @@ pub fn load(path: &Path, vs: &VarStore) -> Result<()> {
         next: "Save a ViTForImageClassification in float32, and name a TinyAstConfig of its shape.".into(),
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| unfit("a safetensors file", error.to_string()))?;
+    // What no parameter takes up would be a part of another network: a layer more, say.
+    let known: Vec<String> = vs.variables().keys().filter_map(|name| names_of(name)).flatten().collect();
+    if let Some(surplus) = file.names().into_iter().filter(|name| !known.iter().any(|known| known == name)).min() {
+        return Err(unfit("the weights of this network alone", surplus.to_owned()));
+    }
     for (name, mut variable) in vs.variables() {
         let values = read(&file, &name).map_err(|found| unfit(&format!("the weights of {name}"), found))?;
         let copied = tensors::copy_into(&mut variable, &name, &values);
