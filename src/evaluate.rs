@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
+use crate::model::verdicts;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, device, input};
 
@@ -40,7 +41,7 @@ pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     for batch in split.test.chunks(BATCH_SIZE) {
         let (inputs, _) = input::load(&dataset, batch, &info.model)?;
-        let rows = Vec::<Vec<f32>>::try_from(input::verdicts(&model, &inputs.to_device(device)))
+        let rows = Vec::<Vec<f32>>::try_from(verdicts(&model, &inputs.to_device(device)))
             .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
         for (index, probabilities) in batch.iter().zip(rows) {
             let clip = &dataset.clips[*index];

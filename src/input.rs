@@ -6,7 +6,6 @@ use tch::{Kind, Tensor};
 use crate::config::{TinyAstConfig, View};
 use crate::dataset::Dataset;
 use crate::features::{FeatureConfig, Spectrogram};
-use crate::model::{TinyAst, probabilities};
 use crate::{Result, views};
 
 /// Resizes a spectrogram `(n_mels, n_frames)` to `(1, 1, input_size.0, input_size.1)`.
@@ -41,14 +40,6 @@ pub fn of_clip(spectrogram: &Spectrogram, model: &TinyAstConfig, features: &Feat
     }
 }
 
-/// How many inputs [`of_clip`] makes of a clip.
-pub fn n_views(model: &TinyAstConfig) -> usize {
-    match model.view {
-        View::Whole => 1,
-        View::Windows { n_views } => n_views,
-    }
-}
-
 /// Reads clips of a data set: inputs `(clips · n_views, 1, n_mels, n_frames)`, clip after clip, and targets `(clips)`.
 ///
 /// # Errors
@@ -64,13 +55,6 @@ pub fn load(dataset: &Dataset, indices: &[usize], model: &TinyAstConfig) -> Resu
         false => Tensor::cat(&inputs, 0),
     };
     Ok((inputs, Tensor::from_slice(&targets)))
-}
-
-/// The network's verdict on clips: the mean of their views' class probabilities, `(clips, num_classes)`.
-pub fn verdicts(model: &TinyAst, inputs: &Tensor) -> Tensor {
-    let n_views = n_views(model.config()) as i64;
-    let each = probabilities(model, inputs); // (clips · n_views, num_classes)
-    each.view([-1, n_views, each.size()[1]]).mean_dim(1i64, false, Kind::Float)
 }
 
 #[cfg(test)]

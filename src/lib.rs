@@ -9,9 +9,11 @@
 //! | front end | [`audio`] → [`resample`] → [`spectrogram`], [`mel`] → [`features`] | a file → a log-mel spectrogram |
 //! | preprocess | [`preprocess`], [`metadata`], [`npy`] | `data/raw/` → `data/processed/` |
 //! | folds | [`dataset`] | `data/processed/` → train, validation, test |
-//! | model | `model`, `input`, `checkpoint` | 64 × 64 → logits |
-//! | train | `train`, [`history`] | train, validation → `data/models/` |
+//! | inputs | [`views`], [`augment`], `input`, `loader` | spectrograms → batches of the network's size |
+//! | model | `model` | an input → logits |
+//! | train | `optim`, `train`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
 //! | evaluate, predict | `evaluate`, [`metrics`], `predict` | a checkpoint → numbers |
+//! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
 //! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
 //!
 //! Modules without a link need a cargo feature: `download`, `plots`, `tables` or `torch`, all on by default. Without them the

@@ -11,6 +11,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::Dataset;
 use crate::features::FeatureExtractor;
+use crate::model::verdicts;
 use crate::preprocess::clips_of;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, acquire, device, files, input};
@@ -97,7 +98,7 @@ impl Classifier {
                 inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
-            total += input::verdicts(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
+            total += verdicts(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
         }
         let mean = total / windows.len() as f64;
         let mean =

@@ -16,7 +16,7 @@ use crate::hash::fnv1a;
 use crate::history::{self, EpochRecord};
 use crate::loader::{Loader, stream};
 use crate::metadata::ProcessedClip;
-use crate::model::{TinyAst, with_seed};
+use crate::model::{TinyAst, verdicts, with_seed};
 use crate::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
 use crate::resume::{Progress, State, state_path};
 use crate::tensors::Precision;
@@ -109,7 +109,10 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
             let forward = || tch::autocast(half_precision, || model.forward_t(&inputs, true));
             let logits = with_seed(stream(config.train.seed, epoch, run.step as u64), forward); // (batch, num_classes)
             let loss = cross_entropy(&logits, &targets, config.train.label_smoothing);
-            let mut gradient = weights.gradient(&(&loss * loss_scale))? / loss_scale;
+            let mut gradient = weights.gradient(&(&loss * loss_scale))?;
+            if half_precision {
+                _ = gradient.g_div_scalar_(loss_scale);
+            }
             if let Some(max_norm) = config.train.max_grad_norm {
                 clip(&mut gradient, max_norm);
             }
@@ -228,14 +231,14 @@ fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usiz
     if n_clips == 0 {
         return None;
     }
-    let n_views = input::n_views(model.config()) as i64;
+    let n_views = model.config().n_views() as i64;
     let (mut loss_sum, mut right) = (0.0, 0.0);
     let batches = inputs.split(batch_size as i64 * n_views, 0);
     for (inputs, targets) in batches.iter().zip(targets.split(batch_size as i64, 0)) {
-        let verdicts = input::verdicts(model, inputs);
-        let of_target = verdicts.gather(1, &targets.unsqueeze(1), false).clamp_min(f64::from(f32::MIN_POSITIVE));
+        let said = verdicts(model, inputs);
+        let of_target = said.gather(1, &targets.unsqueeze(1), false).clamp_min(f64::from(f32::MIN_POSITIVE));
         loss_sum -= of_target.log().sum(Kind::Double).double_value(&[]);
-        right += count_right(&verdicts, &targets);
+        right += count_right(&said, &targets);
     }
     Some((loss_sum / n_clips as f64, right / n_clips as f64))
 }

@@ -187,6 +187,14 @@ impl TinyAstConfig {
         }
     }
 
+    /// How many inputs a clip becomes when it is judged.
+    pub fn n_views(&self) -> usize {
+        match self.view {
+            View::Whole => 1,
+            View::Windows { n_views } => n_views,
+        }
+    }
+
     /// Tokens in a sequence, a class token included.
     pub fn n_tokens(&self) -> usize {
         let (rows, columns) = self.token_grid();

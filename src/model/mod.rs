@@ -127,6 +127,13 @@ pub fn probabilities(model: &TinyAst, inputs: &Tensor) -> Tensor {
     tch::no_grad(|| model.forward_t(inputs, false).softmax(-1, Kind::Float))
 }
 
+/// The network's verdict on clips: the mean of their views' class probabilities, `(clips, num_classes)`. `inputs` are the views of one clip
+/// after those of another, `(clips · n_views, 1, n_mels, n_frames)`.
+pub fn verdicts(model: &TinyAst, inputs: &Tensor) -> Tensor {
+    let each = probabilities(model, inputs); // (clips · n_views, num_classes)
+    each.view([-1, model.config.n_views() as i64, each.size()[1]]).mean_dim(1i64, false, Kind::Float)
+}
+
 /// Numbers without a pattern that leave libtorch's one generator to the tests that hold it.
 #[cfg(test)]
 pub(crate) fn noise(shape: &[i64]) -> Tensor {
