@@ -65,12 +65,19 @@ pub fn load(path: &Path, vs: &VarStore) -> Result<()> {
         next: "Save a ViTForImageClassification in float32, and name a TinyAstConfig of its shape.".into(),
     };
     let file = SafeTensors::deserialize(&bytes).map_err(|error| unfit("a safetensors file", error.to_string()))?;
+    let mut variables: Vec<(String, Tensor)> = vs.variables().into_iter().collect();
+    variables.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut known = Vec::new();
+    for (name, _) in &variables {
+        let theirs =
+            names_of(name).ok_or_else(|| unfit("plain patches and a class token", format!("no name for {name}")))?;
+        known.extend(theirs);
+    }
     // What no parameter takes up would be a part of another network: a layer more, say.
-    let known: Vec<String> = vs.variables().keys().filter_map(|name| names_of(name)).flatten().collect();
     if let Some(surplus) = file.names().into_iter().filter(|name| !known.iter().any(|known| known == name)).min() {
         return Err(unfit("the weights of this network alone", surplus.to_owned()));
     }
-    for (name, mut variable) in vs.variables() {
+    for (name, mut variable) in variables {
         let values = read(&file, &name).map_err(|found| unfit(&format!("the weights of {name}"), found))?;
         let copied = tensors::copy_into(&mut variable, &name, &values);
         copied.map_err(|(expected, found)| unfit(&expected, found))?;

@@ -1,0 +1,77 @@
+//! Every fold is held out once, nothing is computed twice, and what ships is measured from its own file.
+#![cfg(feature = "torch")]
+
+use std::fs;
+use std::path::Path;
+
+use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainConfig};
+use audio_transformer::cross_validate::{cross_validate, fold_result, result_path};
+use audio_transformer::evaluate::evaluate_checkpoint;
+use audio_transformer::ship::{Sheet, ship, shipped_path};
+use audio_transformer::{Error, acquire, preprocess};
+
+fn prepared(dir: &Path) -> Config {
+    // The threads of several libtorch tests at once would wait for each other.
+    tch::set_num_threads(1);
+    let data = DataConfig {
+        source: DataSource::Demo,
+        raw_dir: dir.join("raw"),
+        metadata_path: None,
+        processed_dir: dir.join("processed"),
+        models_dir: dir.join("models"),
+        demo_clips_per_fold: 1,
+        ..Default::default()
+    };
+    let train = TrainConfig { epochs: 1, ..Preset::Quick.train() };
+    let config = Config { data, train, ..Default::default() };
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    config
+}
+
+#[test]
+fn every_fold_is_held_out_once_with_every_seed_and_nothing_is_computed_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepared(dir.path());
+    assert!(matches!(cross_validate(&config, &[]), Err(Error::Config { field: "seeds", .. })));
+    let all = cross_validate(&config, &[0, 7]).unwrap();
+    let runs: Vec<(u64, u32)> = all.results.iter().map(|result| (result.seed, result.fold)).collect();
+    assert_eq!(runs, [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (7, 1), (7, 2), (7, 3), (7, 4), (7, 5)]);
+    for result in &all.results {
+        let held_out = format!("{}-", result.fold);
+        assert_eq!(result.evaluation.clips.len(), 10);
+        assert!(result.evaluation.clips.iter().all(|clip| clip.filename.starts_with(&held_out)));
+    }
+    assert_eq!(all.pooled(0).unwrap().clips.len(), 50);
+
+    let written = |fold: u32| fs::metadata(result_path(&config, fold, 0)).unwrap().modified().unwrap();
+    let before: Vec<_> = (1..=5).map(written).collect();
+    let again = cross_validate(&config, &[0]).unwrap();
+    assert_eq!(again.accuracies(0), all.accuracies(0));
+    assert_eq!((1..=5).map(written).collect::<Vec<_>>(), before);
+
+    let other = Config { train: TrainConfig { learning_rate: 2e-3, ..config.train.clone() }, ..config.clone() };
+    fold_result(&other, 1, 0).unwrap();
+    assert!(written(1) > before[0], "another recipe is another result");
+}
+
+#[test]
+fn what_ships_is_half_as_large_and_measured_from_its_own_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepared(dir.path());
+    let all = cross_validate(&config, &[0]).unwrap();
+    let sheet = ship(&config, &all, 2, 0, |fold| fold != 5, "make something").unwrap();
+    let path = shipped_path(&config);
+    let full = config.data.models_dir.join("quick-fold2-seed0-demo.safetensors");
+    assert!(fs::metadata(&path).unwrap().len() < fs::metadata(full).unwrap().len() * 6 / 10);
+    let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
+    assert_eq!((written.shipped_fold, written.shipped_accuracy), (2, sheet.shipped_accuracy));
+
+    let held_out = |fold: u32| {
+        let train = TrainConfig { test_fold: Some(fold), validate: false, ..config.train.clone() };
+        evaluate_checkpoint(&Config { train, ..config.clone() }, &path)
+    };
+    assert_eq!(held_out(2).unwrap().accuracy(), sheet.shipped_accuracy);
+    let message = held_out(3).map(drop).unwrap_err().to_string();
+    assert!(message.contains("fold 3 held out, found 10 of its clips trained on"), "{message}");
+}
