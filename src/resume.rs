@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::checkpoint::CheckpointInfo;
-use crate::config::{Config, same_run};
+use crate::config::{Config, TrainConfig};
 use crate::history::EpochRecord;
 use crate::optim::{AdamW, Average, FlatWeights};
 use crate::tensors::{self, Precision};
@@ -100,4 +100,9 @@ impl Progress {
         let essence = |run: &CheckpointInfo| CheckpointInfo { epoch: 0, train: same_run(&run.train), ..run.clone() };
         self.data == other.data && essence(&self.run) == essence(&other.run)
     }
+}
+
+/// The settings without those that cannot change a number of the run.
+fn same_run(config: &TrainConfig) -> TrainConfig {
+    TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
 }

@@ -14,8 +14,8 @@ pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;
 pub use train::{AugmentConfig, DeviceChoice, Mix, Schedule, TrainConfig};
 
+#[cfg(feature = "torch")]
 pub(crate) use model::{Convolution, convolutions};
-pub(crate) use train::same_run;
 
 use crate::features::FeatureConfig;
 use crate::{Error, Result};

@@ -192,11 +192,6 @@ pub enum DeviceChoice {
     Mps,
 }
 
-/// The settings without those that cannot change a number of the run.
-pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
-    TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
