@@ -79,9 +79,9 @@ impl Attention {
 impl ModuleT for Attention {
     fn forward_t(&self, tokens: &Tensor, train: bool) -> Tensor {
         let (batch, n_tokens, dim) = tokens.size3().unwrap_or_default();
-        let heads = tokens.apply(&self.qkv).view([batch, n_tokens, 3, self.num_heads, dim / self.num_heads]);
-        let heads = heads.permute([2, 0, 3, 1, 4]); // (3, B, heads, T, D / heads)
-        let (query, key, value) = (heads.select(0, 0), heads.select(0, 1), heads.select(0, 2));
+        let parts = tokens.apply(&self.qkv).split(dim, 2);
+        let heads = |part: &Tensor| part.view([batch, n_tokens, self.num_heads, dim / self.num_heads]).transpose(1, 2);
+        let (query, key, value) = (heads(&parts[0]), heads(&parts[1]), heads(&parts[2])); // (B, heads, T, D / heads)
         let dropout = if train { self.dropout } else { 0.0 };
         let mixed =
             Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, dropout, false, None, false);
