@@ -69,8 +69,13 @@ def build_example(name: str, *features: str) -> list[str]:
 class Worker:
     """A process that answers one line of JSON with another, kept alive so that only the work is measured."""
 
-    def __init__(self, command: list[str | pathlib.Path], threads: int | None = 1) -> None:
-        environment = os.environ | (ONE_THREAD if threads == 1 else {})
+    def __init__(
+        self,
+        command: list[str | pathlib.Path],
+        threads: int | None = 1,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        environment = os.environ | (ONE_THREAD if threads == 1 else {}) | (environment or {})
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
         )
@@ -126,12 +131,12 @@ def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int)
 
 def publish(rows: list[Row]) -> None:
     """Prints the rows and puts them into target/bench.json in place of older ones of the same name."""
-    print(f"\n| {'row':24} | {'ours':>10} | {'peer':>10} | {'unit':8} | {'ratio':>6} | {'target':>6} |   |")
-    print(f"|{'-' * 26}|{'-' * 12}|{'-' * 12}|{'-' * 10}|{'-' * 8}|{'-' * 8}|---|")
+    print(f"\n| {'row':26} | {'ours':>10} | {'peer':>10} | {'unit':8} | {'ratio':>6} | {'target':>6} |   |")
+    print(f"|{'-' * 28}|{'-' * 12}|{'-' * 12}|{'-' * 10}|{'-' * 8}|{'-' * 8}|---|")
     for row in rows:
         verdict = "met" if row.ratio >= row.target else "NOT MET"
         print(
-            f"| {row.name:24} | {row.ours:10.3f} | {row.peer:10.3f} | {row.unit:8} "
+            f"| {row.name:26} | {row.ours:10.3f} | {row.peer:10.3f} | {row.unit:8} "
             f"| {row.ratio:6.2f} | {row.target:6.2f} | {verdict} |"
         )
     names = {row.name for row in rows}

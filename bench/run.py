@@ -10,12 +10,14 @@ import argparse
 import front_end
 import harness
 import pipeline
+import training
 
 # A stage is a function of the parsed arguments that measures and gives its rows.
 STAGES = {
     "front_end": front_end.measure,
     "resample_quality": front_end.resample_quality,
     "pipeline": pipeline.measure,
+    "training": training.measure,
 }
 
 

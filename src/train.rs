@@ -91,7 +91,6 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let mut average = Average::new(&weights, config.train.ema_decay);
     let n_steps = config.train.epochs * loader.n_batches();
     let half_precision = config.train.mixed_precision && device.is_cuda();
-    let loss_scale = if half_precision { LOSS_SCALE } else { 1.0 };
 
     let mut run = begin(config, &dataset, &split, num_classes);
     if config.train.resume {
@@ -109,10 +108,10 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
             let forward = || tch::autocast(half_precision, || model.forward_t(&inputs, true));
             let logits = with_seed(stream(config.train.seed, epoch, run.step as u64), forward); // (batch, num_classes)
             let loss = cross_entropy(&logits, &targets, config.train.label_smoothing);
-            let mut gradient = weights.gradient(&(&loss * loss_scale))?;
-            if half_precision {
-                _ = gradient.g_div_scalar_(loss_scale);
-            }
+            let mut gradient = match half_precision {
+                true => weights.gradient(&(&loss * LOSS_SCALE))? / LOSS_SCALE,
+                false => weights.gradient(&loss)?,
+            };
             if let Some(max_norm) = config.train.max_grad_norm {
                 clip(&mut gradient, max_norm);
             }

@@ -1,7 +1,7 @@
 //! One transformer block.
 
 use tch::Tensor;
-use tch::nn::{self, Module, ModuleT, Path};
+use tch::nn::{self, Module, Path};
 
 use super::{layer_norm, linear};
 use crate::config::TinyAstConfig;
@@ -34,6 +34,16 @@ impl Block {
         }
     }
 
+    /// Tokens `(batch, n_tokens, embed_dim)` → the first `n_first` of them, `(batch, n_first, embed_dim)`: where nobody looks at the
+    /// others, they need not be made.
+    pub(super) fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
+        let attended = self.attention.forward(&self.norm1.forward(tokens), n_first, train);
+        let tokens = tokens.narrow(1, 0, n_first) + self.sometimes(attended, train);
+        let hidden = self.norm2.forward(&tokens).apply(&self.fc1).gelu("none");
+        let mlp = hidden.apply(&self.fc2).dropout(self.dropout, train);
+        tokens + self.sometimes(mlp, train)
+    }
+
     /// Zero for some clips while training, and for the others as much more.
     fn sometimes(&self, branch: Tensor, train: bool) -> Tensor {
         if !train || self.skipped == 0.0 {
@@ -42,16 +52,6 @@ impl Block {
         let kept = 1.0 - self.skipped;
         let mask = Tensor::empty([branch.size()[0], 1, 1], (branch.kind(), branch.device())).bernoulli_float_(kept);
         branch * (mask / kept)
-    }
-}
-
-impl ModuleT for Block {
-    fn forward_t(&self, tokens: &Tensor, train: bool) -> Tensor {
-        let attended = self.attention.forward_t(&self.norm1.forward(tokens), train);
-        let tokens = tokens + self.sometimes(attended, train);
-        let hidden = self.norm2.forward(&tokens).apply(&self.fc1).gelu("none");
-        let mlp = hidden.apply(&self.fc2).dropout(self.dropout, train);
-        tokens + self.sometimes(mlp, train)
     }
 }
 
@@ -74,18 +74,47 @@ impl Attention {
             dropout: config.dropout,
         }
     }
-}
 
-impl ModuleT for Attention {
-    fn forward_t(&self, tokens: &Tensor, train: bool) -> Tensor {
+    /// What the first `n_first` tokens take from all.
+    fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
         let (batch, n_tokens, dim) = tokens.size3().unwrap_or_default();
-        let heads = tokens.apply(&self.qkv).view([batch, n_tokens, 3, self.num_heads, dim / self.num_heads]);
-        let heads = heads.permute([2, 0, 3, 1, 4]); // (3, B, heads, T, D / heads)
-        let (query, key, value) = (heads.select(0, 0), heads.select(0, 1), heads.select(0, 2));
+        let parts = if n_first == n_tokens {
+            tokens.apply(&self.qkv).split(dim, 2)
+        } else {
+            let mut parts = vec![self.project(&tokens.narrow(1, 0, n_first), 0, dim)];
+            parts.extend(self.project(tokens, dim, 2 * dim).split(dim, 2));
+            parts
+        };
+        let heads = |part: &Tensor| part.view([batch, -1, self.num_heads, dim / self.num_heads]).transpose(1, 2);
+        let (query, key, value) = (heads(&parts[0]), heads(&parts[1]), heads(&parts[2])); // (B, heads, T, D / heads)
         let dropout = if train { self.dropout } else { 0.0 };
         let mixed =
             Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, dropout, false, None, false);
-        let mixed = mixed.transpose(1, 2).reshape([batch, n_tokens, dim]); // (B, T, D)
+        let mixed = mixed.transpose(1, 2).reshape([batch, n_first, dim]); // (B, n_first, D)
         mixed.apply(&self.proj).dropout(self.dropout, train)
+    }
+
+    /// Some of the rows of `qkv`: the first third are the query's, then come the key's and the value's.
+    fn project(&self, tokens: &Tensor, row: i64, n_rows: i64) -> Tensor {
+        let bias = self.qkv.bs.as_ref().map(|bias| bias.narrow(0, row, n_rows));
+        tokens.linear(&self.qkv.ws.narrow(0, row, n_rows), bias.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::model::noise;
+
+    #[test]
+    fn some_tokens_are_the_same_whether_the_others_are_made_or_not() {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let block = Block::new(vs.root(), &TinyAstConfig::default(), 0.0);
+        let tokens = noise(&[2, 5, 128]);
+        let (all, first) = tch::no_grad(|| (block.forward(&tokens, 5, false), block.forward(&tokens, 1, false)));
+        let difference = (all.narrow(1, 0, 1) - first).abs().max().double_value(&[]);
+        assert!(difference < 1e-6, "{difference}");
     }
 }

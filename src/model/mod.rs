@@ -97,14 +97,13 @@ impl ModuleT for TinyAst {
             tokens = Tensor::cat(&[cls.expand([inputs.size()[0], -1, -1], false), tokens], 1); // (B, n_patches + 1, D)
         }
         tokens = (tokens + &self.pos_embed).dropout(self.config.dropout, train);
-        for block in &self.blocks {
-            tokens = block.forward_t(&tokens, train);
+        let n_tokens = tokens.size()[1];
+        for (i, block) in self.blocks.iter().enumerate() {
+            // Of the last block's tokens, a class token is the only one that is looked at.
+            let lone = self.cls_token.is_some() && i + 1 == self.blocks.len();
+            tokens = block.forward(&tokens, if lone { 1 } else { n_tokens }, train);
         }
-        // Layer norm looks at one token at a time, so a lone class token is taken out before it.
-        match self.cls_token {
-            Some(_) => self.norm.forward(&tokens.select(1, 0)).apply(&self.head),
-            None => self.pool(&self.norm.forward(&tokens)).apply(&self.head),
-        }
+        self.pool(&self.norm.forward(&tokens)).apply(&self.head)
     }
 }
 

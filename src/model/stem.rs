@@ -33,7 +33,10 @@ impl StemLayers {
 impl ModuleT for StemLayers {
     /// `(batch, 1, n_mels, n_frames)` → `(batch, n_patches, embed_dim)`, row by row of the map.
     fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
-        let mut map = inputs.shallow_clone();
+        // One channel may as well be called the last in memory. libtorch's convolutions keep that order, in which they are faster
+        // on a CPU, and in which the tokens lie as the blocks take them.
+        let (batch, channels, n_mels, n_frames) = inputs.size4().unwrap_or_default();
+        let mut map = inputs.reshape([batch, n_mels, n_frames, channels]).permute([0, 3, 1, 2]);
         for convolution in &self.convolutions {
             map = convolution.forward_t(&map, train);
         }
