@@ -120,7 +120,7 @@ struct Run {
 
 impl Run {
     fn new(preset: Preset, path: &Path) -> Result<Self, Box<dyn Error>> {
-        let (model_config, config) = (preset.model(), preset.train());
+        let (model_config, config) = (preset.model(), training(preset));
         let vs = VarStore::new(Device::Cpu);
         let model = TinyAst::new(vs.root(), &model_config, NUM_CLASSES, config.seed)?;
         let (inputs, targets) = batch(&model_config, &config);
@@ -174,6 +174,14 @@ impl Run {
         }
         let (backward, update) = (backward_s - forward_s, step_s - backward_s);
         Ok([("step", step_s), ("forward", forward_s), ("backward", backward), ("update", update)])
+    }
+}
+
+/// A preset's training, the good one's in batches of 64.
+fn training(preset: Preset) -> TrainConfig {
+    match preset {
+        Preset::Quick => preset.train(),
+        Preset::Good => TrainConfig { batch_size: 64, ..preset.train() },
     }
 }
 
@@ -231,7 +239,7 @@ fn open_loader(folder: &Path) -> Result<Loader, Box<dyn Error>> {
     demo::make(&root, Recipe::new(0, 8))?;
     let source = DataSource::Folder(root);
     let data = DataConfig { source, processed_dir, metadata_path: None, ..DataConfig::default() };
-    let train = TrainConfig { loader_threads: 0, ..Preset::Good.train() };
+    let train = TrainConfig { loader_threads: 0, ..training(Preset::Good) };
     let config = Config { data, model: Preset::Good.model(), train, ..Config::default() };
     preprocess(&config)?;
     let dataset = Dataset::open(&config)?;
