@@ -92,7 +92,7 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let n_steps = config.train.epochs * loader.n_batches();
     let half_precision = config.train.mixed_precision && device.is_cuda();
 
-    let mut run = begin(config, &dataset, &split, num_classes);
+    let mut run = begin(config, &dataset, &split);
     if config.train.resume {
         let state = State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average };
         run = go_on(state, config, run)?;
@@ -154,8 +154,9 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
         weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
         println!("{}", progress_line(&run.history, config.train.epochs));
     }
-    // A finished run is over: the next one starts from the beginning.
+    // Again, for a run that was stopped between its last state and its last checkpoint.
     weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
+    // A finished run is over: the next one starts from the beginning.
     fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;
     Ok(TrainingReport {
         checkpoint: checkpoint_path(config),
@@ -180,7 +181,7 @@ fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
 }
 
 /// A run before its first step.
-fn begin(config: &Config, dataset: &Dataset, split: &Split, num_classes: usize) -> Progress {
+fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
     let clips = || split.train.iter().chain(&split.validation).map(|index| &dataset.clips[*index]);
     let sources: BTreeSet<String> = clips().map(|clip| clip.source.clone()).collect();
     let stamp = |clip: &ProcessedClip| {
@@ -189,7 +190,7 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split, num_classes: usize) 
     };
     let run = CheckpointInfo {
         dataset: dataset.name.clone(),
-        labels: dataset.labels[..num_classes].to_vec(),
+        labels: dataset.labels.clone(),
         settings: dataset.settings.clone(),
         model: config.model.clone(),
         train: config.train.clone(),

@@ -45,6 +45,10 @@ impl Config {
         self.clip.validate()?;
         self.features.validate()?;
         self.model.validate()?;
+        // Only a clip that is resized may have another number of bands than the network.
+        let (bands, n_mels) = (self.model.input_size.0, self.features.n_mels);
+        let bands_fit = self.model.view == View::Whole || bands == n_mels;
+        check("model.input_size", bands_fit, &format!("as many bands as features.n_mels ({n_mels})"), bands)?;
         self.train.validate()
     }
 }
@@ -104,5 +108,14 @@ mod tests {
         config.validate().unwrap();
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn windows_have_the_bands_of_the_spectrogram() {
+        let features = FeatureConfig { n_mels: 32, ..Default::default() };
+        let config = Config { model: Preset::Good.model(), features, ..Default::default() };
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains("as many bands as features.n_mels (32), found 64"), "{message}");
+        Config { model: Preset::Quick.model(), ..config }.validate().unwrap();
     }
 }
