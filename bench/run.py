@@ -9,6 +9,7 @@ import argparse
 
 import front_end
 import harness
+import notebook
 import pipeline
 import training
 
@@ -18,6 +19,7 @@ STAGES = {
     "resample_quality": front_end.resample_quality,
     "pipeline": pipeline.measure,
     "training": training.measure,
+    "notebook": notebook.measure,
 }
 
 

@@ -116,6 +116,8 @@ def write_kernelspec(libtorch: Path) -> None:
             # Settings of evcxr under the home folder would change what this project's kernel builds.
             "EVCXR_CONFIG_DIR": str(TOOLS / "evcxr"),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
+            # For the kernel's analyser alone: the kernel builds with flags of its own. What it does is told in Cargo.toml.
+            "RUSTFLAGS": "--cfg types_only",
         },
     }
     folder = Path(jupyter.environment()["JUPYTER_PATH"]) / "kernels" / KERNEL
