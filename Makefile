@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebook run-esc10 five-folds ablation check-shipped bench setup fmt clean
+.PHONY: help run test test-export lab notebook run-esc10 five-folds ablation check-shipped bench setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ run: ## Set up what is missing, run the whole notebook, write an executed copy a
 
 test: ## Every check: format, lints, Rust tests, the runner's tests, the notebook on the demo data
 	$(PREPARE) test
+
+test-export: ## Load exported networks in Python as the README says, compare logits (PyTorch and transformers, several GB)
+	$(PREPARE) test-export
 
 lab: ## Open the notebook in JupyterLab, kernel ready
 	$(PREPARE) lab

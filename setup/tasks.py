@@ -9,6 +9,7 @@ from pathlib import Path
 
 import checks
 import esc10
+import export
 import jupyter
 import kernel
 import libtorch
@@ -60,6 +61,11 @@ def test(clock: Clock) -> None:
     checks.run_all(clock, set_up(clock, for_tests=True))
 
 
+def test_export(clock: Clock) -> None:
+    """Exported networks loaded in Python as the README says."""
+    export.check(clock, set_up_libtorch(clock))
+
+
 def run_esc10(clock: Clock) -> None:
     """The whole notebook on real recordings, downloaded from an archive served on this machine."""
     script = esc10.packing_script()
@@ -101,6 +107,7 @@ COMMANDS = {
     "run": run_notebook,
     "notebook": refresh_notebook,
     "test": test,
+    "test-export": test_export,
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,

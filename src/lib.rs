@@ -13,6 +13,7 @@
 //! | model | `model` | an input → logits |
 //! | train | `optim`, `train`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
 //! | evaluate, predict | `evaluate`, [`metrics`], `predict` | a checkpoint → numbers |
+//! | life outside | `export` | a checkpoint → files that Python loads |
 //! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
 //! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
 //!
@@ -40,6 +41,8 @@ pub mod download;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
+#[cfg(feature = "torch")]
+pub mod export;
 pub mod features;
 pub mod files;
 mod hash;

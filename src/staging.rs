@@ -27,7 +27,19 @@ impl Staging {
     pub fn to_replace(destination: &Path) -> Result<Self> {
         files::create_dir(parent_of(destination))?;
         remove_stale(destination);
-        let path = files::beside(destination);
+        Staging::make(files::beside(destination), destination)
+    }
+
+    /// An empty folder inside `destination`, whose other contents stay, for [`Staging::move_files`].
+    #[cfg(feature = "torch")]
+    pub fn inside(destination: &Path) -> Result<Self> {
+        files::create_dir(destination)?;
+        let place = destination.join("staging");
+        remove_stale(&place);
+        Staging::make(files::beside(&place), destination)
+    }
+
+    fn make(path: PathBuf, destination: &Path) -> Result<Self> {
         loop {
             fs::create_dir(&path).map_err(Error::io("create folder", &path))?;
             let lock = File::open(&path).ok().filter(|folder| folder.lock().is_ok());
@@ -75,6 +87,16 @@ impl Staging {
         // What fails here is put right by the next run, which removes what dead ones left; the first error is the one to tell.
         let _ = if committed.is_ok() { fs::remove_dir_all(&old) } else { fs::rename(&old, &destination) };
         committed
+    }
+
+    /// Renames files of these names into the destination, one after another.
+    #[cfg(feature = "torch")]
+    pub fn move_files(self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let place = self.destination.join(name);
+            fs::rename(self.path.join(name), &place).map_err(Error::io("write", &place))?;
+        }
+        Ok(())
     }
 
     /// The same error, naming paths where they would have been: the reader knows nothing of this folder.

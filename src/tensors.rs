@@ -26,6 +26,19 @@ pub enum Precision {
 /// # Errors
 /// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when numbers cannot be read from the device.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], precision: Precision, info: &str) -> Result<()> {
+    write_with(path, tensors, precision, (INFO_KEY, info))
+}
+
+/// As [`write()`], with one entry of metadata under a key of one's own.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    precision: Precision,
+    (key, value): (&str, &str),
+) -> Result<()> {
     let (kind, dtype) = match precision {
         Precision::Single => (Kind::Float, Dtype::F32),
         Precision::Half => (Kind::Half, Dtype::F16),
@@ -41,7 +54,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], precision: Precision, in
     for (name, shape, bytes) in &contents {
         views.push((name, TensorView::new(dtype, shape.clone(), bytes).map_err(unfit)?));
     }
-    let metadata = HashMap::from([(INFO_KEY.to_owned(), info.to_owned())]);
+    let metadata = HashMap::from([(key.to_owned(), value.to_owned())]);
     files::write_bytes(path, &safetensors::serialize(views, Some(metadata)).map_err(unfit)?)
 }
 

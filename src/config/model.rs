@@ -195,6 +195,23 @@ impl TinyAstConfig {
         }
     }
 
+    /// The convolutions before the tokens, in their order.
+    pub(crate) fn convolutions(&self) -> Vec<Convolution> {
+        match &self.stem {
+            Stem::Patches { .. } => Vec::new(),
+            Stem::Convolutions { channels, first_stride, .. } => convolutions(channels, *first_stride),
+        }
+    }
+
+    /// The convolution that makes tokens, of patches or of the last map.
+    pub(crate) fn projection(&self) -> Convolution {
+        let (from, kernel, stride) = match &self.stem {
+            Stem::Patches { patch_size, stride } => (1, (*patch_size, *patch_size), (*stride, *stride)),
+            Stem::Convolutions { channels, pool, .. } => (channels.last().copied().unwrap_or(1), *pool, *pool),
+        };
+        Convolution { from, to: self.embed_dim, kernel, stride }
+    }
+
     /// Tokens in a sequence, a class token included.
     pub fn n_tokens(&self) -> usize {
         let (rows, columns) = self.token_grid();
@@ -205,18 +222,12 @@ impl TinyAstConfig {
     pub fn n_parameters(&self, num_classes: usize) -> Option<usize> {
         let dim = self.embed_dim;
         let linear = |from: usize, to: usize| from.checked_mul(to)?.checked_add(to);
-        let mut parts = match &self.stem {
-            Stem::Patches { patch_size, .. } => vec![linear(patch_size.checked_pow(2)?, dim)?],
-            Stem::Convolutions { channels, first_stride, pool } => {
-                let mut parts = Vec::new();
-                for layer in convolutions(channels, *first_stride) {
-                    let taps = layer.kernel.0 * layer.kernel.1;
-                    parts.push(taps.checked_mul(layer.from)?.checked_mul(layer.to)?.checked_add(2 * layer.to)?);
-                }
-                parts.push(linear(channels.last()?.checked_mul(pool.0.checked_mul(pool.1)?)?, dim)?);
-                parts
-            }
-        };
+        let taps = |layer: &Convolution| layer.kernel.0.checked_mul(layer.kernel.1)?.checked_mul(layer.from);
+        let mut parts = Vec::new();
+        for layer in self.convolutions() {
+            parts.push(taps(&layer)?.checked_mul(layer.to)?.checked_add(2 * layer.to)?);
+        }
+        parts.push(linear(taps(&self.projection())?, dim)?);
         parts.push(self.n_tokens().checked_mul(dim)?);
         match self.pooling {
             Pooling::ClassToken => parts.push(dim),
@@ -234,18 +245,13 @@ impl TinyAstConfig {
 
     /// How many numbers a file of its weights holds: the trainable ones, and the running statistics of batch norms.
     pub fn n_stored(&self, num_classes: usize) -> Option<usize> {
-        let statistics = match &self.stem {
-            Stem::Patches { .. } => 0,
-            Stem::Convolutions { channels, first_stride, .. } => {
-                convolutions(channels, *first_stride).iter().map(|layer| 2 * layer.to).sum()
-            }
-        };
+        let statistics = self.convolutions().iter().map(|layer| 2 * layer.to).sum();
         self.n_parameters(num_classes)?.checked_add(statistics)
     }
 }
 
 /// One convolution of a stem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Convolution {
     pub from: usize,
     pub to: usize,

@@ -75,9 +75,9 @@ impl Attention {
         }
     }
 
-    /// What the first `n_first` tokens take from all.
+    /// What the first `n_first` tokens take from all. No shape names the size of the batch: a trace of this would hold it for ever.
     fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
-        let (batch, n_tokens, dim) = tokens.size3().unwrap_or_default();
+        let (_, n_tokens, dim) = tokens.size3().unwrap_or_default();
         let parts = if n_first == n_tokens {
             tokens.apply(&self.qkv).split(dim, 2)
         } else {
@@ -85,12 +85,13 @@ impl Attention {
             parts.extend(self.project(tokens, dim, 2 * dim).split(dim, 2));
             parts
         };
-        let heads = |part: &Tensor| part.view([batch, -1, self.num_heads, dim / self.num_heads]).transpose(1, 2);
-        let (query, key, value) = (heads(&parts[0]), heads(&parts[1]), heads(&parts[2])); // (B, heads, T, D / heads)
+        let heads = |part: &Tensor, n: i64| part.view([-1, n, self.num_heads, dim / self.num_heads]).transpose(1, 2);
+        let query = heads(&parts[0], n_first); // (B, heads, n_first, D / heads)
+        let (key, value) = (heads(&parts[1], n_tokens), heads(&parts[2], n_tokens)); // (B, heads, T, D / heads)
         let dropout = if train { self.dropout } else { 0.0 };
         let mixed =
             Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, dropout, false, None, false);
-        let mixed = mixed.transpose(1, 2).reshape([batch, n_first, dim]); // (B, n_first, D)
+        let mixed = mixed.transpose(1, 2).reshape([-1, n_first, dim]); // (B, n_first, D)
         mixed.apply(&self.proj).dropout(self.dropout, train)
     }
 

@@ -1,4 +1,4 @@
-//! Weights of Hugging Face's `ViTForImageClassification` in a TinyAST of the same shape.
+//! Weights of Hugging Face's `ViTForImageClassification` in a TinyAST of the same shape, and back.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use safetensors::SafeTensors;
 use tch::Tensor;
 use tch::nn::VarStore;
 
+use crate::config::{Pooling, Stem, TinyAstConfig};
 use crate::{Error, Result, tensors};
 
 /// Our parameters and theirs, as `save_pretrained` of transformers 4 and 5 writes them. `{}` stands for a block's number; several of
@@ -50,6 +51,19 @@ pub fn read(file: &SafeTensors, parameter: &str) -> Result<Tensor, String> {
     let names = names_of(parameter).ok_or_else(|| format!("no name for {parameter}"))?;
     let parts = names.iter().map(|name| tensors::read(file, name)).collect::<Result<Vec<_>, _>>()?;
     Tensor::f_cat(&parts, 0).map_err(|error| error.to_string())
+}
+
+/// One of our parameters under their names: the parts that [`read`] puts together. `None` for a parameter they have no name for.
+pub fn parts_of(parameter: &str, values: &Tensor) -> Option<Vec<(String, Tensor)>> {
+    let names = names_of(parameter)?;
+    let parts = values.chunk(names.len() as i64, 0);
+    Some(names.into_iter().zip(parts).collect())
+}
+
+/// Whether a network is one of theirs: patches side by side, and a class token.
+pub fn fits(config: &TinyAstConfig) -> bool {
+    let side_by_side = matches!(config.stem, Stem::Patches { patch_size, stride } if patch_size == stride);
+    side_by_side && config.pooling == Pooling::ClassToken
 }
 
 /// Copies a file's weights into a network with plain patches and a class token.

@@ -19,9 +19,9 @@ use crate::Result;
 use crate::config::{Pooling, TinyAstConfig};
 
 /// Layer norm's epsilon, as in Hugging Face's `ViTConfig`.
-const LAYER_NORM_EPS: f64 = 1e-12;
+pub(crate) const LAYER_NORM_EPS: f64 = 1e-12;
 /// Standard deviation of initial weights, as in Hugging Face's `ViTConfig` (`initializer_range`).
-const INIT_STDEV: f64 = 0.02;
+pub(crate) const INIT_STDEV: f64 = 0.02;
 
 /// The classifier: stem → tokens → transformer blocks → one pooled token → logits.
 #[derive(Debug)]
@@ -94,7 +94,8 @@ impl ModuleT for TinyAst {
     fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
         let mut tokens = self.stem.forward_t(inputs, train); // (B, n_patches, D)
         if let Some(cls) = &self.cls_token {
-            tokens = Tensor::cat(&[cls.expand([inputs.size()[0], -1, -1], false), tokens], 1); // (B, n_patches + 1, D)
+            // Once per clip. The size of the batch as a number would stay in a trace of this.
+            tokens = Tensor::cat(&[cls.expand_as(&tokens.narrow(1, 0, 1)), tokens], 1); // (B, n_patches + 1, D)
         }
         tokens = (tokens + &self.pos_embed).dropout(self.config.dropout, train);
         let n_tokens = tokens.size()[1];

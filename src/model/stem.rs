@@ -4,7 +4,7 @@ use tch::Tensor;
 use tch::nn::{self, Init, Module, ModuleT, Path};
 
 use super::{ZEROS, weight_init};
-use crate::config::{Convolution, Stem, TinyAstConfig, convolutions};
+use crate::config::{Convolution, TinyAstConfig};
 
 /// A stem's layers: convolutions, if any, then the projection to tokens.
 #[derive(Debug)]
@@ -15,18 +15,12 @@ pub(super) struct StemLayers {
 
 impl StemLayers {
     pub(super) fn new(vs: &Path, config: &TinyAstConfig) -> Self {
-        let dim = config.embed_dim as i64;
-        let (layers, from, kernel, stride) = match &config.stem {
-            Stem::Patches { patch_size, stride } => (Vec::new(), 1, [*patch_size as i64; 2], [*stride as i64; 2]),
-            Stem::Convolutions { channels, first_stride, pool } => {
-                let layers = convolutions(channels, *first_stride).into_iter().enumerate();
-                let layers = layers.map(|(i, layer)| ConvNorm::new(vs / "stem" / i, layer)).collect();
-                let joined = [pool.0 as i64, pool.1 as i64];
-                (layers, channels.last().copied().unwrap_or(1) as i64, joined, joined)
-            }
-        };
-        let projection = nn::ConvConfigND { bias: true, ..conv_config(stride, [0; 2], weight_init()) };
-        StemLayers { convolutions: layers, projection: nn::conv(vs / "patch_embed", from, dim, kernel, projection) }
+        let layers = config.convolutions().into_iter().enumerate();
+        let convolutions = layers.map(|(i, layer)| ConvNorm::new(vs / "stem" / i, layer)).collect();
+        let Convolution { from, to, kernel, stride } = config.projection();
+        let projection = nn::ConvConfigND { bias: true, ..conv_config(pair(stride), [0; 2], weight_init()) };
+        let projection = nn::conv(vs / "patch_embed", from as i64, to as i64, pair(kernel), projection);
+        StemLayers { convolutions, projection }
     }
 }
 
@@ -35,8 +29,8 @@ impl ModuleT for StemLayers {
     fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
         // One channel may as well be called the last in memory. libtorch's convolutions keep that order, in which they are faster
         // on a CPU, and in which the tokens lie as the blocks take them.
-        let (batch, channels, n_mels, n_frames) = inputs.size4().unwrap_or_default();
-        let mut map = inputs.reshape([batch, n_mels, n_frames, channels]).permute([0, 3, 1, 2]);
+        let (_, channels, n_mels, n_frames) = inputs.size4().unwrap_or_default();
+        let mut map = inputs.reshape([-1, n_mels, n_frames, channels]).permute([0, 3, 1, 2]);
         for convolution in &self.convolutions {
             map = convolution.forward_t(&map, train);
         }
@@ -56,7 +50,6 @@ impl ConvNorm {
         let Convolution { from, to, kernel, stride } = layer;
         // Variances survive a layer whose weights have variance 2 / fan-in (He et al. 2015).
         let stdev = (2.0 / (kernel.0 * kernel.1 * from) as f64).sqrt();
-        let pair = |(rows, columns): (usize, usize)| [rows as i64, columns as i64];
         let padding = pair((kernel.0 / 2, kernel.1 / 2));
         let conv = conv_config(pair(stride), padding, Init::Randn { mean: 0.0, stdev });
         let norm = nn::BatchNormConfig { ws_init: Init::Const(1.0), ..Default::default() };
@@ -71,6 +64,10 @@ impl ModuleT for ConvNorm {
     fn forward_t(&self, map: &Tensor, train: bool) -> Tensor {
         map.apply(&self.conv).apply_t(&self.norm, train).gelu("none")
     }
+}
+
+fn pair((rows, columns): (usize, usize)) -> [i64; 2] {
+    [rows as i64, columns as i64]
 }
 
 /// A convolution without bias, on zeros around its input.

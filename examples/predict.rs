@@ -1,0 +1,194 @@
+//! Recordings → most probable classes, a line of JSON each, without a notebook around it: for the terminal and for cron.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use audio_transformer::catalog::{audio_files, passed_over};
+use audio_transformer::predict::{Classifier, Prediction, SHIPPED};
+use audio_transformer::{Error, Result, audio};
+use serde::Serialize;
+use tch::Device;
+
+const USAGE: &str = "\
+usage: predict [--model FILE] [--top K] FILE|FOLDER|- ...
+
+Names what is heard in recordings, a line of JSON for each on standard output:
+  {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
+or, where a recording cannot be read:
+  {\"file\":\"dog.wav\",\"error\":\"...\"}
+
+  FILE          a recording: WAV, FLAC, Ogg Vorbis, MP3 or AAC, of any rate and length
+  FOLDER        every recording in it, at any depth
+  -             a recording from standard input
+  --model FILE  a checkpoint instead of the network that ships with the project
+  --top K       how many classes a line names (default 5)
+  --            everything behind it is a file or a folder
+  --help        this text
+
+Exit status: 0 when every recording was read, 1 when one was not, 2 when nothing was tried: wrong arguments, no network.
+";
+/// The most probable classes that a line names.
+const DEFAULT_TOP: usize = 5;
+const STANDARD_INPUT: &str = "-";
+
+/// Everything was read.
+const DONE: u8 = 0;
+/// A recording was not.
+const SOME_FAILED: u8 = 1;
+/// Nothing was tried.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{USAGE}");
+            return DONE.into();
+        }
+        Err(reason) => {
+            eprint!("predict: {reason}\n\n{USAGE}");
+            return UNUSABLE.into();
+        }
+    };
+    let classifier = match Classifier::load(&arguments.model, Device::Cpu) {
+        Ok(classifier) => classifier,
+        Err(error) => {
+            eprintln!("predict: {error}");
+            return UNUSABLE.into();
+        }
+    };
+    let mut run = Run { classifier, top: arguments.top, output: io::stdout().lock(), failed: false };
+    match run.all(&arguments.recordings) {
+        Ok(()) if run.failed => SOME_FAILED.into(),
+        Ok(()) => DONE.into(),
+        // Who closes the other end of the pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE.into(),
+        Err(error) => {
+            eprintln!("predict: cannot write to standard output: {error}");
+            SOME_FAILED.into()
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Arguments {
+    model: PathBuf,
+    top: usize,
+    recordings: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// `None` when help is asked for.
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
+        // The shipped network's place does not depend on the folder that a cron job starts in.
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHIPPED);
+        let mut arguments = Arguments { model, top: DEFAULT_TOP, recordings: Vec::new() };
+        while let Some(word) = words.next() {
+            match word.to_str() {
+                Some("--help" | "-h") => return Ok(None),
+                Some("--model") => arguments.model = words.next().ok_or("--model wants a file")?.into(),
+                Some("--top") => {
+                    let number = words.next().and_then(|word| word.to_str()?.parse().ok());
+                    arguments.top = number.filter(|top| *top > 0).ok_or("--top wants a number from 1")?;
+                }
+                Some("--") => arguments.recordings.extend(words.by_ref().map(PathBuf::from)),
+                Some(option) if option.starts_with('-') && option != STANDARD_INPUT => {
+                    return Err(format!("no such option: {option}"));
+                }
+                _ => arguments.recordings.push(word.into()),
+            }
+        }
+        if arguments.recordings.is_empty() { Err("no recording is named".into()) } else { Ok(Some(arguments)) }
+    }
+}
+
+/// A recording that was read.
+#[derive(Serialize)]
+struct Heard<'a> {
+    file: &'a str,
+    duration_s: f64,
+    windows: usize,
+    top: Vec<Class<'a>>,
+}
+
+#[derive(Serialize)]
+struct Class<'a> {
+    label: &'a str,
+    probability: f32,
+}
+
+/// One that was not.
+#[derive(Serialize)]
+struct Unread<'a> {
+    file: &'a str,
+    error: String,
+}
+
+struct Run<W> {
+    classifier: Classifier,
+    top: usize,
+    output: W,
+    failed: bool,
+}
+
+impl<W: Write> Run<W> {
+    fn all(&mut self, recordings: &[PathBuf]) -> io::Result<()> {
+        recordings.iter().try_for_each(|path| match path.is_dir() {
+            true => self.folder(path),
+            false => self.recording(path),
+        })
+    }
+
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        let (names, strange) = match audio_files(folder).and_then(|names| Ok((names, passed_over(folder)?))) {
+            Ok(found) => found,
+            Err(error) => return self.tell_failed(folder, &error),
+        };
+        if names.is_empty() {
+            eprintln!("predict: {}: no recording in it", folder.display());
+        }
+        for name in strange {
+            eprintln!("predict: passed over {}: this format is not read", folder.join(name).display());
+        }
+        names.iter().try_for_each(|name| self.recording(&folder.join(name)))
+    }
+
+    fn recording(&mut self, path: &Path) -> io::Result<()> {
+        let prediction = match path == Path::new(STANDARD_INPUT) {
+            true => read_standard_input(path).and_then(|waveform| self.classifier.predict(&waveform, path)),
+            false => self.classifier.predict_file(path),
+        };
+        match prediction {
+            Ok(prediction) => self.tell(&prediction),
+            Err(error) => self.tell_failed(path, &error),
+        }
+    }
+
+    fn tell(&mut self, prediction: &Prediction) -> io::Result<()> {
+        let classes = prediction.ranked.iter().take(self.top);
+        self.line(&Heard {
+            file: &prediction.path.to_string_lossy(),
+            duration_s: prediction.duration_s,
+            windows: prediction.windows,
+            top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
+        })
+    }
+
+    fn tell_failed(&mut self, path: &Path, error: &Error) -> io::Result<()> {
+        self.failed = true;
+        self.line(&Unread { file: &path.to_string_lossy(), error: error.to_string() })
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.output, value)?;
+        self.output.write_all(b"\n")
+    }
+}
+
+fn read_standard_input(path: &Path) -> Result<audio::Waveform> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    audio::decode(&bytes, path)
+}

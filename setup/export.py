@@ -1,0 +1,42 @@
+"""Exported networks in Python: the README's own lines run, and their logits held to ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupyter
+import kernel
+from steps import ROOT, TARGET, Clock, SetupError, run
+
+sys.path.insert(0, str(ROOT / "bench"))
+
+import harness  # noqa: E402  (found only after the line above)
+
+FOLDER = TARGET / "export"
+CHECK = ROOT / "tests" / "export" / "check.py"
+
+
+def check(clock: Clock, libtorch: Path) -> None:
+    """Exports of the shipped network and of a fresh quick one, loaded by PyTorch and Hugging Face's transformers."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    with clock.step("exports"):
+        env = {**kernel.build_environment(libtorch), "EXPORT_DIR": str(FOLDER)}
+        run(["cargo", "test", "-q", "--locked", "--test", "export"], env=env)
+    python = peers(clock)
+    with clock.step("exports in Python"):
+        # Our libtorch on the library path would come before the one that torch brings.
+        env = {"LD_LIBRARY_PATH": "", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        env["HF_HOME"] = str(TARGET / "hugging-face")
+        run([python, CHECK, FOLDER], env=env, failure="Python does not read the exports as the README says; see above.")
+
+
+def peers(clock: Clock) -> Path:
+    """The Python of the benchmarks' peers, which has PyTorch and transformers."""
+    with clock.step("PyTorch and transformers", download=True):
+        try:
+            return harness.peer_python()
+        except subprocess.CalledProcessError as error:
+            raise SetupError(f"pip ended with status {error.returncode}; its output is above. {jupyter.NETWORK}") from error

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Run the README's Python on exported networks, and hold its logits to those of the crate.
+
+    EXPORT_DIR=folder cargo test --test export
+    python check.py folder
+
+The folder holds `quick` and `good`, each with `exported/` (what `export` wrote), `inputs.npy` and `logits.npy` (ours). The code is
+that of the README, taken from its section as it stands there: it reads `exported` and `inputs.npy` in the working folder, and leaves
+`network` and `logits`.
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+import numpy
+import torch
+from safetensors.torch import load_file
+from transformers import ViTConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECTION = "## Life outside the notebook"
+TOLERANCE = 1e-5
+# Each snippet by words that only it has, the network it is for, and the files of the export it needs.
+SNIPPETS = [
+    ("from_pretrained", "quick", ["config.json", "model.safetensors"]),
+    ("def network", "good", ["config.json", "model.safetensors"]),
+    ("torch.jit.load", "quick", ["model.pt"]),
+    ("torch.jit.load", "good", ["model.pt"]),
+]
+
+
+def snippets() -> list[str]:
+    """The Python code of the README's section."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n{SECTION}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+
+
+def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray) -> dict:
+    """Runs a snippet where these files of an export lie and no others; gives the variables it leaves."""
+    variables: dict = {"__name__": "__main__"}
+    with tempfile.TemporaryDirectory() as place:
+        exported = pathlib.Path(place, "exported")
+        exported.mkdir()
+        for name in files:
+            shutil.copyfile(folder / "exported" / name, exported / name)
+        numpy.save(pathlib.Path(place, "inputs.npy"), inputs)
+        before = os.getcwd()
+        os.chdir(place)
+        try:
+            exec(compile(code, "README.md", "exec"), variables)
+        finally:
+            os.chdir(before)
+    return variables
+
+
+def difference(logits: torch.Tensor, ours: numpy.ndarray) -> float:
+    """The largest, of 32-bit floats in the same shape."""
+    if logits.dtype != torch.float32 or tuple(logits.shape) != ours.shape:
+        raise SystemExit(f"expected float32 logits of shape {ours.shape}, found {logits.dtype} {tuple(logits.shape)}")
+    return float(numpy.abs(logits.detach().numpy() - ours).max())
+
+
+def check_snippet(code: str, folder: pathlib.Path, files: list[str]) -> float:
+    """The largest difference between a snippet's logits and ours, for one clip and for all."""
+    inputs, ours = numpy.load(folder / "inputs.npy"), numpy.load(folder / "logits.npy")
+    largest = 0.0
+    for n in (1, len(inputs)):
+        variables = run(code, folder, files, inputs[:n])
+        largest = max(largest, difference(variables["logits"], ours[:n]))
+    network = variables["network"]
+    if isinstance(network, torch.jit.ScriptModule):
+        # Loaded for a batch of another size, asked to train: it stays what it is.
+        for n in range(1, len(inputs) + 1):
+            largest = max(largest, difference(network.train()(torch.from_numpy(inputs[:n])), ours[:n]))
+    return largest
+
+
+def check_files(folder: pathlib.Path) -> None:
+    """32-bit floats alone, the labels in their order and as many as logits, and our settings, which transformers keeps."""
+    weights = load_file(folder / "exported" / "model.safetensors")
+    others = sorted(name for name, tensor in weights.items() if tensor.dtype != torch.float32)
+    if others:
+        raise SystemExit(f"{folder.name}: no 32-bit floats: {others}")
+    config = json.loads((folder / "exported" / "config.json").read_text(encoding="utf-8"))
+    labels, ours = config.get("labels"), config["audio_transformer"]
+    if config.get("model_type") == "vit":
+        read = ViTConfig.from_pretrained(folder / "exported")
+        labels = [read.id2label[i] for i in range(read.num_labels)]
+        if read.audio_transformer != ours or [read.label2id[label] for label in labels] != list(range(len(labels))):
+            raise SystemExit(f"{folder.name}: transformers reads another configuration than config.json tells")
+    n_logits = numpy.load(folder / "logits.npy").shape[1]
+    if labels != ours["labels"] or len(labels) != n_logits or ours["settings"]["features"]["n_mels"] != 64:
+        raise SystemExit(f"{folder.name}: config.json tells {labels} for {n_logits} logits, and {ours['settings']}")
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    folder, codes = pathlib.Path(sys.argv[1]).resolve(), snippets()
+    for network in ("quick", "good"):
+        check_files(folder / network)
+    used, failed = set(), False
+    for words, network, files in SNIPPETS:
+        named = [code for code in codes if words in code]
+        if len(named) != 1:
+            raise SystemExit(f"README.md: expected one snippet with {words!r} in {SECTION!r}, found {len(named)}")
+        used.add(named[0])
+        largest = check_snippet(named[0], folder / network, files)
+        failed |= not largest <= TOLERANCE
+        print(f"{words:16} {network:6} largest difference of a logit {largest:.1e} (limit {TOLERANCE:.0e})", flush=True)
+    if len(used) != len(codes):
+        raise SystemExit(f"README.md: a snippet of {SECTION!r} is not run here")
+    if failed:
+        raise SystemExit("Python's logits are not ours")
+
+
+if __name__ == "__main__":
+    main()

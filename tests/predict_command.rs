@@ -1,0 +1,132 @@
+//! The command `predict` as a cron job calls it: from another folder, its output read by a program.
+#![cfg(feature = "torch")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use audio_transformer::audio::{Waveform, write_wav};
+use audio_transformer::demo;
+use audio_transformer::predict::{Classifier, SHIPPED};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Cargo builds examples for `cargo test`, into a folder beside the tests' own; for one test alone, `cargo build --example predict`
+/// does it.
+fn command() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let command = tests.ancestors().nth(2).unwrap().join("examples").join("predict");
+    assert!(command.exists(), "{} is missing: cargo build --example predict", command.display());
+    command
+}
+
+fn predict<A: AsRef<OsStr>>(dir: &Path, arguments: impl IntoIterator<Item = A>) -> Output {
+    Command::new(command()).args(arguments).current_dir(dir).stdin(Stdio::null()).output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+}
+
+fn sound() -> Waveform {
+    demo::synthesize(0, 5, 1, 0, 0)
+}
+
+/// `sounds/a.wav`, `sounds/deep/b.wav`, `sounds/broken.wav`, `sounds/strange.wma`.
+fn recordings() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("sounds/deep")).unwrap();
+    for name in ["sounds/a.wav", "sounds/deep/b.wav"] {
+        write_wav(&dir.path().join(name), &sound()).unwrap();
+    }
+    fs::write(dir.path().join("sounds/broken.wav"), "RIFF and no more").unwrap();
+    fs::write(dir.path().join("sounds/strange.wma"), "no recording").unwrap();
+    dir
+}
+
+#[test]
+fn a_line_tells_what_the_classifier_says() {
+    let dir = recordings();
+    let output = predict(dir.path(), ["--top", "3", "sounds/a.wav"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = lines(&output);
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    let path = dir.path().join("sounds/a.wav");
+    let prediction = Classifier::load(Path::new(SHIPPED), tch::Device::Cpu).unwrap().predict_file(&path).unwrap();
+    assert_eq!(line["file"], "sounds/a.wav");
+    assert_eq!(line["duration_s"], prediction.duration_s);
+    assert_eq!(line["windows"], prediction.windows);
+    let top = line["top"].as_array().unwrap();
+    assert_eq!(top.len(), 3);
+    for (class, (label, probability)) in top.iter().zip(&prediction.ranked) {
+        assert_eq!(class["label"], label.as_str());
+        assert!((class["probability"].as_f64().unwrap() - f64::from(*probability)).abs() < 1e-5);
+        assert_eq!(class.as_object().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_the_others_are_done() {
+    let dir = recordings();
+    let output = predict(dir.path(), ["nowhere.wav", "sounds"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = lines(&output);
+    let files: Vec<&str> = lines.iter().map(|line| line["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["nowhere.wav", "sounds/a.wav", "sounds/broken.wav", "sounds/deep/b.wav"]);
+    let errors: Vec<bool> = lines.iter().map(|line| line["error"].is_string()).collect();
+    assert_eq!(errors, [true, false, true, false]);
+    for line in lines {
+        assert_ne!(line["error"].is_string(), line["top"].is_array(), "{line}");
+    }
+    assert!(String::from_utf8_lossy(&output.stderr).contains("strange.wma"));
+}
+
+#[test]
+fn a_recording_comes_through_standard_input() {
+    let dir = recordings();
+    let recording = File::open(dir.path().join("sounds/a.wav")).unwrap();
+    let output = Command::new(command()).arg("-").stdin(recording).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let (piped, named) = (lines(&output), lines(&predict(dir.path(), ["sounds/a.wav"])));
+    assert_eq!((&piped[0]["file"], &piped[0]["top"]), (&"-".into(), &named[0]["top"]));
+}
+
+#[test]
+fn an_empty_folder_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = predict(dir.path(), ["."]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no recording in it"));
+}
+
+#[test]
+fn another_network_is_named_and_one_that_is_missing_stops_everything() {
+    let dir = recordings();
+    let shipped = std::path::absolute(SHIPPED).unwrap();
+    fs::copy(shipped, dir.path().join("copy.safetensors")).unwrap();
+    let named = predict(dir.path(), ["--model", "copy.safetensors", "sounds/a.wav"]);
+    assert_eq!(named.stdout, predict(dir.path(), ["sounds/a.wav"]).stdout);
+    let missing = predict(dir.path(), ["--model", "none.safetensors", "sounds/a.wav"]);
+    assert_eq!((missing.status.code(), missing.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("none.safetensors"));
+}
+
+#[test]
+fn help_is_the_answer_to_help_and_wrong_arguments_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let help = predict(dir.path(), ["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&help.stdout).starts_with("usage: predict"));
+    let wrong: [&[&str]; 6] =
+        [&[], &["--top", "0", "a"], &["--top"], &["--model"], &["--tpo", "a"], &["--top", "x", "a"]];
+    for arguments in wrong {
+        let output = predict(dir.path(), arguments);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: predict"), "{arguments:?}");
+    }
+    // Behind two dashes a name may begin with one.
+    let named = predict(dir.path(), ["--", "--top"]);
+    assert_eq!(lines(&named)[0]["file"], "--top");
+}
