@@ -1,0 +1,104 @@
+//! How well the network does on clips it never saw.
+
+use super::sound::{log_mel, player};
+use super::{MAX_CARDS, table};
+use crate::acquire::open_catalog;
+use crate::audio::{self, Waveform};
+use crate::config::Config;
+use crate::features::FeatureExtractor;
+use crate::html::{self, Html};
+use crate::metrics::{Evaluation, ScoredClip};
+use crate::plot::{self, BarStyle, Picture};
+use crate::{Result, tables};
+
+/// Cards of [`worst`] that have a player, which takes 200 kB of the notebook.
+const WORST_PLAYERS: usize = 2;
+
+/// Bins of the reliability diagram: few enough that each holds clips of a fold of some hundred.
+const RELIABILITY_BINS: usize = 10;
+
+/// `n` clips of the held-out fold: actual, predicted, and how sure the network was.
+///
+/// # Errors
+/// As [`tables::scored`].
+pub fn examples(evaluation: &Evaluation, n: usize) -> Result<Html> {
+    let frame = tables::scored(&evaluation.examples(n), &evaluation.labels)?;
+    let caption = format!("{} clips of fold {}, never trained on", frame.height(), evaluation.test_fold);
+    Ok(table(&frame, &caption, 2))
+}
+
+/// The confusion matrix of the held-out fold.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn confusion(evaluation: &Evaluation) -> Result<Picture> {
+    plot::confusion_matrix(evaluation.confusion().view(), &evaluation.labels)
+}
+
+/// The share of each class's held-out clips classified right, beside the share chance would get.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
+    let (mut labels, mut values) = (Vec::new(), Vec::new());
+    for (label, recall) in evaluation.labels.iter().zip(evaluation.recall()) {
+        if let Some(recall) = recall {
+            labels.push(label.clone());
+            values.push(recall);
+        }
+    }
+    let style = BarStyle {
+        value_label: "clips right".into(),
+        percent: true,
+        reference: Some((1.0 / evaluation.labels.len().max(1) as f64, "chance".into())),
+        highlight: None,
+    };
+    plot::bars(&format!("accuracy by class, fold {}", evaluation.test_fold), &labels, &values, &style)
+}
+
+/// Precision, recall and F1 of each class on the held-out fold.
+///
+/// # Errors
+/// As [`tables::class_scores`].
+pub fn class_scores(evaluation: &Evaluation) -> Result<Html> {
+    let caption = format!("scores by class, fold {}: macro F1 {:.2}", evaluation.test_fold, evaluation.macro_f1());
+    Ok(table(&tables::class_scores(evaluation)?, &caption, 2))
+}
+
+/// Whether the network is right as often as it says: accuracy in ten bins of confidence.
+///
+/// # Errors
+/// [`Error::Plot`] when there is nothing to draw.
+pub fn reliability(evaluation: &Evaluation) -> Result<Picture> {
+    plot::reliability(&evaluation.reliability(RELIABILITY_BINS))
+}
+
+/// A card for each of the `n` clips (at most twelve) with the highest loss: the recording as mel spectrogram, what it is and
+/// what the network says; the first two with a player.
+///
+/// A recording that cannot be shown has the reason instead.
+///
+/// # Errors
+/// As [`open_catalog`].
+pub fn worst(config: &Config, evaluation: &Evaluation, n: usize) -> Result<Html> {
+    let audio_dir = open_catalog(config)?.audio_dir;
+    let mut cards = Vec::new();
+    for (index, clip) in evaluation.worst(n.min(MAX_CARDS)).into_iter().enumerate() {
+        let items = audio::read(&audio_dir.join(&clip.filename))
+            .and_then(|waveform| worst_items(config, clip, &waveform, index < WORST_PLAYERS))
+            .unwrap_or_else(|error| vec![Html::text(&error.to_string())]);
+        let (actual, predicted) = (&evaluation.labels[clip.actual], &evaluation.labels[clip.predicted]);
+        let says = format!("predicted {predicted} with {:.1} %, loss {:.2}", 100.0 * clip.confidence(), clip.loss());
+        cards.push(html::card(&format!("{actual}: {says}"), &items));
+    }
+    Ok(html::row(&cards))
+}
+
+fn worst_items(config: &Config, clip: &ScoredClip, waveform: &Waveform, with_player: bool) -> Result<Vec<Html>> {
+    let (spectrogram, axes) = log_mel(&mut FeatureExtractor::new(&config.features)?, waveform)?;
+    let mut items = vec![plot::mel_spectrogram(spectrogram.view(), &axes, &clip.filename)?.html()];
+    if with_player {
+        items.push(player(waveform, "")?);
+    }
+    Ok(items)
+}
