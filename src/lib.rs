@@ -12,7 +12,7 @@
 //! | inputs | [`views`], [`augment`], `input`, `loader` | spectrograms → batches of the network's size |
 //! | model | `model` | an input → logits |
 //! | train | `optim`, `train`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
-//! | evaluate, predict | `evaluate`, [`metrics`], `predict` | a checkpoint → numbers |
+//! | evaluate, predict | `evaluate`, `embeddings`, `pca`, [`metrics`], `predict` | a checkpoint → numbers |
 //! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
 //! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
 //!
@@ -37,6 +37,8 @@ pub mod demo;
 pub mod device;
 #[cfg(feature = "download")]
 pub mod download;
+#[cfg(feature = "torch")]
+pub mod embeddings;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
@@ -58,6 +60,8 @@ pub mod model;
 pub mod npy;
 #[cfg(feature = "torch")]
 pub mod optim;
+#[cfg(feature = "torch")]
+pub mod pca;
 #[cfg(feature = "plots")]
 pub mod plot;
 #[cfg(feature = "torch")]
@@ -94,6 +98,7 @@ pub mod prelude {
     };
     pub use crate::dataset::Dataset;
     pub use crate::device::cuda_report;
+    pub use crate::embeddings::embeddings;
     pub use crate::evaluate::evaluate;
     pub use crate::features::FeatureConfig;
     pub use crate::predict::{Classifier, copy_examples, predict_folder};
