@@ -5,7 +5,7 @@
 //! | stage | module | reads → leaves |
 //! |---|---|---|
 //! | settings | [`config`] | every number a person would turn |
-//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`] | a URL → `data/raw/` |
+//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`], [`levels`] | a URL → `data/raw/` |
 //! | front end | [`audio`] → [`resample`] → [`spectrogram`], [`mel`] → [`features`] | a file → a log-mel spectrogram |
 //! | preprocess | [`preprocess`], [`metadata`], [`npy`] | `data/raw/` → `data/processed/` |
 //! | folds | [`dataset`] | `data/processed/` → train, validation, test |
@@ -50,6 +50,7 @@ pub mod history;
 pub mod html;
 #[cfg(feature = "torch")]
 pub mod input;
+pub mod levels;
 #[cfg(feature = "torch")]
 pub mod loader;
 pub mod mel;

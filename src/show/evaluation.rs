@@ -5,11 +5,12 @@ use super::{MAX_CARDS, table};
 use crate::acquire::open_catalog;
 use crate::audio::{self, Waveform};
 use crate::config::Config;
+use crate::embeddings::Embeddings;
 use crate::features::FeatureExtractor;
 use crate::html::{self, Html};
 use crate::metrics::{Evaluation, ScoredClip};
-use crate::plot::{self, BarStyle, Picture};
-use crate::{Result, tables};
+use crate::plot::{self, BarStyle, Picture, PointGroup};
+use crate::{Result, pca, tables};
 
 /// Cards of [`worst`] that have a player, which takes 200 kB of the notebook.
 const WORST_PLAYERS: usize = 2;
@@ -33,6 +34,40 @@ pub fn examples(evaluation: &Evaluation, n: usize) -> Result<Html> {
 /// [`Error::Plot`] when there is nothing to draw.
 pub fn confusion(evaluation: &Evaluation) -> Result<Picture> {
     plot::confusion_matrix(evaluation.confusion().view(), &evaluation.labels)
+}
+
+/// The `n` most frequent mistakes: which class is taken for which, how often, and what share of its clips that is.
+///
+/// # Errors
+/// As [`tables::confused`].
+pub fn confused(evaluation: &Evaluation, n: usize) -> Result<Html> {
+    let frame = tables::confused(evaluation, n)?;
+    let caption = match frame.height() {
+        0 => format!("no mistakes in fold {}", evaluation.test_fold),
+        _ => format!(
+            "classes taken for others most often, fold {}; share of the actual class's clips",
+            evaluation.test_fold
+        ),
+    };
+    Ok(table(&frame, &caption, 2))
+}
+
+/// The held-out clips as the head sees them, on the plane in which they lie furthest apart (PCA): a colour and a shape per class.
+///
+/// # Errors
+/// [`Error::Plot`](crate::Error::Plot) without clips, [`Error::Torch`](crate::Error::Torch) for values that are not finite.
+pub fn embedding_map(embeddings: &Embeddings) -> Result<Picture> {
+    let values: Vec<Vec<f32>> = embeddings.clips.iter().map(|clip| clip.values.clone()).collect();
+    let projection = pca::project(&values, 2)?;
+    let mut groups: Vec<PointGroup> =
+        embeddings.labels.iter().map(|label| PointGroup { label: label.clone(), points: Vec::new() }).collect();
+    for (clip, point) in embeddings.clips.iter().zip(&projection.points) {
+        groups[clip.actual].points.push((point[0], point[1]));
+    }
+    let axis =
+        |i: usize| format!("component {} ({:.0} % of the variance)", i + 1, 100.0 * projection.variance_shares[i]);
+    let title = format!("embeddings of fold {}", embeddings.test_fold);
+    plot::scatter(&title, &axis(0), &axis(1), &groups)
 }
 
 /// The share of each class's held-out clips classified right, beside the share chance would get.

@@ -9,14 +9,15 @@ mod training;
 
 use polars::prelude::{AnyValue, DataFrame};
 
+use crate::Error;
 use crate::html::{self, Cell, Html};
 
-pub use dataset::{augmented, classes, clip, metadata};
-pub use evaluation::{class_scores, confusion, examples, recall, reliability, worst};
-pub use network::{model, patches};
+pub use dataset::{augmented, classes, clip, compare, metadata, overview};
+pub use evaluation::{class_scores, confused, confusion, embedding_map, examples, recall, reliability, worst};
+pub use network::{attention, model, patches};
 pub use prediction::{prediction_table, predictions, verdict};
 pub use sound::{filterbank, sound};
-pub use training::history;
+pub use training::{histories, history};
 
 /// Cards shown at most; the table of the same clips has them all.
 const MAX_CARDS: usize = 12;
@@ -45,4 +46,9 @@ pub fn table(frame: &DataFrame, caption: &str, decimals: usize) -> Html {
         .map(|row| columns.iter().map(|column| column.get(row).map_or(Cell::Text(String::new()), cell)).collect())
         .collect();
     html::table(&headers, &rows, caption)
+}
+
+fn no_such_clip(index: usize, n_clips: usize) -> Error {
+    let expected = format!("0 to {}", n_clips.saturating_sub(1));
+    Error::Config { field: "clip number", expected, found: index.to_string() }
 }

@@ -1,12 +1,16 @@
-//! What the network is, and what it takes.
+//! What the network is, what it takes, and where in it it listens.
 
 use ndarray::Array2;
 
-use crate::config::{Config, TinyAstConfig};
+use super::no_such_clip;
+use super::sound::mel_axes;
+use crate::audio::Waveform;
+use crate::config::{Config, TinyAstConfig, View};
 use crate::dataset::Dataset;
 use crate::html::{self, Cell, Html};
 use crate::model::ModelSummary;
-use crate::plot::{self, Picture};
+use crate::plot::{self, MelAxes, Picture};
+use crate::predict::Classifier;
 use crate::{Error, Result, input};
 
 /// One processed clip as the network sees it, cut into what becomes a token each: patches, or what a cell of a convolutional stem's
@@ -16,18 +20,47 @@ use crate::{Error, Result, input};
 /// [`Error::Config`] when there is no clip of that number or patches overlap; [`Error::Features`] when its file does not fit.
 pub fn patches(config: &Config, index: usize) -> Result<Picture> {
     let dataset = Dataset::open(config)?;
-    if index >= dataset.clips.len() {
-        let expected = format!("0 to {}", dataset.clips.len().saturating_sub(1));
-        return Err(Error::Config { field: "clip number", expected, found: index.to_string() });
-    }
+    let clip = dataset.clips.get(index).ok_or_else(|| no_such_clip(index, dataset.clips.len()))?;
     let (n_mels, n_frames) = config.model.input_size;
-    let views = input::of_clip(&dataset.spectrogram(index)?, &config.model, &dataset.settings.features);
+    let features = &dataset.settings.features;
+    let views = input::of_clip(&dataset.spectrogram(index)?, &config.model, features);
     let view = views.select(0, 0).flatten(0, 2);
     let values = Vec::<f32>::try_from(view).map_err(|source| Error::Torch { action: "reading an input", source })?;
     let image = Array2::from_shape_vec((n_mels, n_frames), values)
         .map_err(|error| Error::Plot { picture: "patches", reason: error.to_string() })?;
+    let shown_frames = match config.model.view {
+        View::Whole => clip.n_frames,
+        View::Windows { .. } => n_frames,
+    };
+    let mut axes = mel_axes(features, shown_frames, "normalised level")?;
+    axes.center_freqs_hz = resized(&axes.center_freqs_hz, n_mels);
     let (rows, columns) = config.model.token_grid();
-    plot::patches(image.view(), (n_mels / rows, n_frames / columns))
+    plot::patches(image.view(), (n_mels / rows, n_frames / columns), &axes)
+}
+
+/// Where the centres of bands lie when their number is changed to `n`, on straight lines between theirs.
+fn resized(centers: &[f32], n: usize) -> Vec<f32> {
+    let center = |i: usize| {
+        let at = (i as f32 + 0.5) * centers.len() as f32 / n as f32 - 0.5;
+        let below = (at.max(0.0) as usize).min(centers.len().saturating_sub(2));
+        let above = (below + 1).min(centers.len() - 1);
+        centers[below] + (at - below as f32) * (centers[above] - centers[below])
+    };
+    (0..n).map(center).collect()
+}
+
+/// Where in the first clip of a sound a network listens: the mel spectrogram, and over and under it how much each place counts in the
+/// verdict, by attention rollout.
+///
+/// # Errors
+/// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
+pub fn attention(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Picture> {
+    let listening = classifier.listening(waveform)?;
+    let axes = mel_axes(&listening.features, listening.levels.ncols(), "dB")?;
+    let axes = MelAxes { limits: Some((-listening.features.top_db, 0.0)), ..axes };
+    let (label, probability) = &listening.verdict;
+    let title = format!("{title}, heard as {label} ({:.0} %)", 100.0 * probability);
+    plot::attention(listening.levels.view(), &axes, listening.attention.view(), &title)
 }
 
 /// The layers with their output shapes and parameters.

@@ -6,11 +6,12 @@ use super::sound::player;
 use super::{MAX_CARDS, table};
 use crate::audio::{self, Waveform};
 use crate::html::{self, Cell, Html};
-use crate::plot::{self, BarStyle};
+use crate::plot::{self, BarStyle, Picture};
 use crate::predict::{Classifier, FolderPredictions, Prediction};
 use crate::{Result, tables};
 
-/// What a network hears in a sound: its five most probable classes as bars, and a player.
+/// What a network hears in a sound: its five most probable classes as bars, of a sound longer than a clip also in its course, and a
+/// player.
 ///
 /// # Errors
 /// [`Error::Signal`] for samples that are no sound.
@@ -19,8 +20,8 @@ pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) ->
     card(&prediction, Some(waveform))
 }
 
-/// A card for each of the first twelve recordings: its five most probable classes as bars, and a player for the first
-/// `n_players`.
+/// A card for each of the first twelve recordings: its five most probable classes as bars, of a recording longer than a clip also in
+/// its course, and a player for the first `n_players`.
 ///
 /// # Errors
 /// [`Error::Audio`] when a recording is gone.
@@ -47,10 +48,23 @@ fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
         prediction.ranked.iter().take(5).map(|(label, probability)| (label.clone(), f64::from(*probability))).unzip();
     let style = BarStyle { value_label: "probability".into(), percent: true, reference: None, highlight: None };
     let mut items = vec![plot::bars("five most probable classes", &labels, &values, &style)?.html()];
+    if prediction.timeline.len() > 1 {
+        items.push(timeline(prediction, labels)?.html());
+    }
     if let Some(waveform) = heard {
         items.push(player(waveform, "")?);
     }
     Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
+}
+
+/// The probabilities of `labels`, the most probable classes of a recording, window by window.
+fn timeline(prediction: &Prediction, labels: Vec<String>) -> Result<Picture> {
+    let windows: Vec<(f64, f64, &[f32])> = prediction
+        .timeline
+        .iter()
+        .map(|window| (window.start_s, window.end_s, &window.probabilities[..labels.len()]))
+        .collect();
+    plot::timeline("in the course of the recording", &labels, &windows)
 }
 
 /// Every recording's most probable classes as one table.
