@@ -46,7 +46,7 @@ fn attention_says_where_half_of_it_lies_in_seconds_and_hertz() {
     let picture = plot::attention(levels().view(), &axes(64), attention.view(), "a dog").unwrap();
     let half = "attention; half of it lies in the outlined 2 %";
     assert_says(&picture, &["a dog", "time (s)", "frequency (Hz)", "0 dB", "30 × mean", half]);
-    assert!(picture.alt().contains("most at 3.25 s"), "{}", picture.alt());
+    assert!(picture.alt().contains("the most of it at 3.25 s"), "{}", picture.alt());
     // The outline of one cell: four strokes, twice over, in both panels.
     let even = plot::attention(levels().view(), &axes(64), Array2::ones((4, 10)).view(), "a dog").unwrap();
     let strokes = |picture: &Picture| picture.svg().matches("<polyline").count();

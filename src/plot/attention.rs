@@ -187,7 +187,7 @@ fn describe(attention: ArrayView2<f32>, outline: &Outline, axes: &MelAxes) -> St
     let per_column = attention.columns().into_iter().map(|column| column.sum());
     let (column, _) = per_column.enumerate().fold((0, f32::MIN), |best, now| if now.1 > best.1 { now } else { best });
     let at_s = (column as f64 + 0.5) / attention.ncols() as f64 * axes.duration_s;
-    format!("Under it the {}, most at {at_s:.2} s.", outline.caption())
+    format!("Under it the {}; the most of it at {at_s:.2} s.", outline.caption())
 }
 
 #[cfg(test)]

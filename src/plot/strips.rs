@@ -71,6 +71,8 @@ pub fn strips(title: &str, value_label: &str, strips: &[Strip]) -> Result<Pictur
             area.draw(&PathElement::new(ends, colors::GRID.stroke_width(1)))?;
             let at = x.place(*median, plot.left * SCALE, plot.right() * SCALE);
             let ends = [(at, (y + 2) * SCALE), (at, (y + pitch - 2) * SCALE)];
+            // The white edge keeps it apart from a dark bin.
+            area.draw(&PathElement::new(ends, colors::PAPER.stroke_width(3 * SCALE as u32)))?;
             area.draw(&PathElement::new(ends, colors::VERMILLION.stroke_width(2 * SCALE as u32)))?;
         }
         Ok(())

@@ -26,7 +26,7 @@ const EXCERPT_SAMPLES: f64 = 100_000.0;
 /// A file that cannot be read shows its reason instead, as preprocessing will list it.
 ///
 /// # Errors
-/// [`Error::Config`] when there is no clip of that number or a setting is out of range.
+/// [`crate::Error::Config`] when there is no clip of that number or a setting is out of range.
 pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
     let title = title_of(clip);
@@ -39,7 +39,7 @@ pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
 /// The first readable clip of every class (at most 20) as small spectrograms side by side.
 ///
 /// # Errors
-/// [`Error::Config`] for settings out of range.
+/// [`crate::Error::Config`] for settings out of range.
 pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
     let mut extractor = FeatureExtractor::new(&config.features)?;
     let mut tiles = Vec::new();
@@ -65,7 +65,7 @@ fn tile(extractor: &mut FeatureExtractor, waveform: &Waveform, title: &str) -> R
 /// Every file is read, on all cores; those that cannot be read are counted.
 ///
 /// # Errors
-/// [`Error::Plot`] when not one recording can be read.
+/// [`crate::Error::Plot`] when not one recording can be read.
 pub fn overview(catalog: &Catalog) -> Result<Html> {
     let levels = levels::survey(catalog);
     let of_class = |value: fn(&Level) -> f64| -> Vec<Strip> {
@@ -92,7 +92,8 @@ pub fn overview(catalog: &Catalog) -> Result<Html> {
 /// and as training meets it once, augmented as the config says, mixing aside. The first two with players of the two loudest seconds.
 ///
 /// # Errors
-/// [`Error::Config`] when there is no clip of that number or a setting is out of range; [`Error::Audio`] when it cannot be read.
+/// [`crate::Error::Config`] when there is no clip of that number or a setting is out of range; [`crate::Error::Audio`] when it
+/// cannot be read.
 pub fn compare(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
     let mut original = audio::read(&catalog.path(clip))?;
@@ -173,7 +174,7 @@ pub fn metadata(dataset: &Dataset, n: usize) -> Result<Html> {
 /// which class each holds.
 ///
 /// # Errors
-/// [`Error::Config`] when there is no clip of that number; [`Error::Features`] when a file does not fit.
+/// [`crate::Error::Config`] when there is no clip of that number; [`crate::Error::Features`] when a file does not fit.
 pub fn augmented(config: &Config, index: usize) -> Result<Html> {
     let dataset = Dataset::open(config)?;
     let clip = dataset.clips.get(index).ok_or_else(|| no_such_clip(index, dataset.clips.len()))?;

@@ -31,7 +31,7 @@ pub fn examples(evaluation: &Evaluation, n: usize) -> Result<Html> {
 /// The confusion matrix of the held-out fold.
 ///
 /// # Errors
-/// [`Error::Plot`] when there is nothing to draw.
+/// [`crate::Error::Plot`] when there is nothing to draw.
 pub fn confusion(evaluation: &Evaluation) -> Result<Picture> {
     plot::confusion_matrix(evaluation.confusion().view(), &evaluation.labels)
 }
@@ -55,7 +55,7 @@ pub fn confused(evaluation: &Evaluation, n: usize) -> Result<Html> {
 /// The held-out clips as the head sees them, on the plane in which they lie furthest apart (PCA): a colour and a shape per class.
 ///
 /// # Errors
-/// [`Error::Plot`](crate::Error::Plot) without clips, [`Error::Torch`](crate::Error::Torch) for values that are not finite.
+/// [`crate::Error::Plot`] without clips, [`crate::Error::Torch`] for values that are not finite.
 pub fn embedding_map(embeddings: &Embeddings) -> Result<Picture> {
     let values: Vec<Vec<f32>> = embeddings.clips.iter().map(|clip| clip.values.clone()).collect();
     let projection = pca::project(&values, 2)?;
@@ -73,7 +73,7 @@ pub fn embedding_map(embeddings: &Embeddings) -> Result<Picture> {
 /// The share of each class's held-out clips classified right, beside the share chance would get.
 ///
 /// # Errors
-/// [`Error::Plot`] when there is nothing to draw.
+/// [`crate::Error::Plot`] when there is nothing to draw.
 pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
     let (mut labels, mut values) = (Vec::new(), Vec::new());
     for (label, recall) in evaluation.labels.iter().zip(evaluation.recall()) {
@@ -103,7 +103,7 @@ pub fn class_scores(evaluation: &Evaluation) -> Result<Html> {
 /// Whether the network is right as often as it says: accuracy in ten bins of confidence.
 ///
 /// # Errors
-/// [`Error::Plot`] when there is nothing to draw.
+/// [`crate::Error::Plot`] when there is nothing to draw.
 pub fn reliability(evaluation: &Evaluation) -> Result<Picture> {
     plot::reliability(&evaluation.reliability(RELIABILITY_BINS))
 }

@@ -14,7 +14,7 @@ use crate::{Result, tables};
 /// player.
 ///
 /// # Errors
-/// [`Error::Signal`] for samples that are no sound.
+/// [`crate::Error::Signal`] for samples that are no sound.
 pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
     let prediction = classifier.predict(waveform, Path::new(title))?;
     card(&prediction, Some(waveform))
@@ -24,7 +24,7 @@ pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) ->
 /// its course, and a player for the first `n_players`.
 ///
 /// # Errors
-/// [`Error::Audio`] when a recording is gone.
+/// [`crate::Error::Audio`] when a recording is gone.
 pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
     let mut cards = Vec::new();
     for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {

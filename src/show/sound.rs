@@ -14,7 +14,7 @@ const PLAYER_RATE: u32 = 16_000;
 /// A sound as waveform, mel spectrogram and player.
 ///
 /// # Errors
-/// [`Error::Signal`] for samples that are no sound, [`Error::Config`] for settings out of range.
+/// [`crate::Error::Signal`] for samples that are no sound, [`crate::Error::Config`] for settings out of range.
 pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Result<Html> {
     let (spectrogram, axes) = log_mel(&mut FeatureExtractor::new(features)?, waveform)?;
     let pictures = [
@@ -27,7 +27,7 @@ pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Resu
 /// The mel filters: which frequencies each of the bins listens to.
 ///
 /// # Errors
-/// [`Error::Config`] for settings out of range.
+/// [`crate::Error::Config`] for settings out of range.
 pub fn filterbank(features: &FeatureConfig) -> Result<Picture> {
     let bank = features.filterbank()?;
     let bin_hz = features.sample_rate as f32 / features.n_fft as f32;

@@ -23,7 +23,7 @@ const ACCURACY_LABEL: &str = "clips right (%)";
 /// them.
 ///
 /// # Errors
-/// [`Error::StageMissing`](crate::Error::StageMissing) before training, [`Error::Table`](crate::Error::Table) for a damaged history.
+/// [`crate::Error::StageMissing`] before training, [`crate::Error::Table`] for a damaged history.
 pub fn history(config: &Config) -> Result<Html> {
     let records = history::read(&history_path(config))?;
     let both = |training: Quantity, validation: Quantity| {
@@ -39,7 +39,7 @@ pub fn history(config: &Config) -> Result<Html> {
 /// Several runs over the same epochs, each under its name: losses, accuracies and learning rates.
 ///
 /// # Errors
-/// As [`history`], for the first run that has none; [`Error::Plot`](crate::Error::Plot) without runs.
+/// As [`history()`], for the first run that has none; [`crate::Error::Plot`] without runs.
 pub fn histories(runs: &[(&str, &Config)]) -> Result<Html> {
     let read = |&(name, config)| Ok((name, history::read(&history_path(config))?));
     let runs: Vec<(&str, Vec<EpochRecord>)> = runs.iter().map(read).collect::<Result<_>>()?;
