@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use tch::{Device, Tensor};
+
 use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
-use crate::model::verdicts;
+use crate::metadata::ProcessedClip;
+use crate::model::{TinyAst, verdicts};
 use crate::train::checkpoint_path;
 use crate::{Error, Result, device, input};
 
@@ -30,37 +33,64 @@ pub fn evaluate(config: &Config) -> Result<Evaluation> {
 /// # Errors
 /// As [`evaluate`].
 pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
-    let device = device::select(config.train.device)?;
-    let dataset = Dataset::open(config)?;
-    let Checkpoint { info, model, vs: _vs } = checkpoint::load(path, device)?;
-    let split = dataset.split(&config.train)?;
-    check_fit(path, &info, &dataset, &split)?;
+    let held_out = HeldOut::open(config, path)?;
+    let clips = held_out.means("reading probabilities", verdicts)?;
+    let clips =
+        clips.into_iter().map(|(clip, mean)| ScoredClip::new(clip.filename.clone(), clip.target, mean)).collect();
+    Ok(Evaluation { test_fold: held_out.split.test_fold, labels: held_out.dataset.labels.clone(), clips })
+}
 
-    let mut clips: Vec<ScoredClip> = Vec::new();
-    let mut n_windows: Vec<usize> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for batch in split.test.chunks(BATCH_SIZE) {
-        let (inputs, _) = input::load(&dataset, batch, &info.model)?;
-        let rows = Vec::<Vec<f32>>::try_from(verdicts(&model, &inputs.to_device(device)))
-            .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
-        for (index, probabilities) in batch.iter().zip(rows) {
-            let clip = &dataset.clips[*index];
-            let place = *places.entry(&clip.filename).or_insert(clips.len());
-            if place == clips.len() {
-                clips.push(ScoredClip::new(clip.filename.clone(), clip.target, probabilities));
-                n_windows.push(1);
-            } else {
-                n_windows[place] += 1;
-                clips[place].probabilities.iter_mut().zip(probabilities).for_each(|(sum, more)| *sum += more);
+/// A checkpoint beside the fold it never saw.
+pub(crate) struct HeldOut {
+    pub dataset: Dataset,
+    pub split: Split,
+    checkpoint: Checkpoint,
+    device: Device,
+}
+
+impl HeldOut {
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn open(config: &Config, path: &Path) -> Result<Self> {
+        let device = device::select(config.train.device)?;
+        let dataset = Dataset::open(config)?;
+        let checkpoint = checkpoint::load(path, device)?;
+        let split = dataset.split(&config.train)?;
+        check_fit(path, &checkpoint.info, &dataset, &split)?;
+        Ok(HeldOut { dataset, split, checkpoint, device })
+    }
+
+    /// What `network` makes of the inputs of clips, `(clips, n)`, as one row per recording: the mean of its windows.
+    pub fn means(
+        &self,
+        action: &'static str,
+        network: impl Fn(&TinyAst, &Tensor) -> Tensor,
+    ) -> Result<Vec<(&ProcessedClip, Vec<f32>)>> {
+        let Checkpoint { info, model, .. } = &self.checkpoint;
+        let mut recordings: Vec<(&ProcessedClip, Vec<f32>)> = Vec::new();
+        let mut n_windows: Vec<usize> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for batch in self.split.test.chunks(BATCH_SIZE) {
+            let (inputs, _) = input::load(&self.dataset, batch, &info.model)?;
+            let rows = Vec::<Vec<f32>>::try_from(network(model, &inputs.to_device(self.device)))
+                .map_err(|source| Error::Torch { action, source })?;
+            for (index, row) in batch.iter().zip(rows) {
+                let clip = &self.dataset.clips[*index];
+                let place = *places.entry(&clip.filename).or_insert(recordings.len());
+                if place == recordings.len() {
+                    recordings.push((clip, row));
+                    n_windows.push(1);
+                } else {
+                    n_windows[place] += 1;
+                    recordings[place].1.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
+                }
             }
         }
+        for ((_, sums), n_windows) in recordings.iter_mut().zip(n_windows) {
+            sums.iter_mut().for_each(|sum| *sum /= n_windows as f32);
+        }
+        Ok(recordings)
     }
-    let mean = |(clip, n_windows): (ScoredClip, usize)| {
-        let probabilities = clip.probabilities.iter().map(|sum| sum / n_windows as f32).collect();
-        ScoredClip::new(clip.filename, clip.actual, probabilities)
-    };
-    let clips = clips.into_iter().zip(n_windows).map(mean).collect();
-    Ok(Evaluation { test_fold: split.test_fold, labels: dataset.labels, clips })
 }
 
 /// Refuses a checkpoint whose score on this data would not mean what it says.

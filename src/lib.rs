@@ -5,14 +5,14 @@
 //! | stage | module | reads → leaves |
 //! |---|---|---|
 //! | settings | [`config`] | every number a person would turn |
-//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`] | a URL → `data/raw/` |
+//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`], [`levels`] | a URL → `data/raw/` |
 //! | front end | [`audio`] → [`resample`] → [`spectrogram`], [`mel`] → [`features`] | a file → a log-mel spectrogram |
 //! | preprocess | [`preprocess`], [`metadata`], [`npy`] | `data/raw/` → `data/processed/` |
 //! | folds | [`dataset`] | `data/processed/` → train, validation, test |
 //! | inputs | [`views`], [`augment`], `input`, `loader` | spectrograms → batches of the network's size |
 //! | model | `model` | an input → logits |
 //! | train | `optim`, `train`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
-//! | evaluate, predict | `evaluate`, [`metrics`], `predict` | a checkpoint → numbers |
+//! | evaluate, predict | `evaluate`, `embeddings`, `pca`, [`metrics`], `predict` | a checkpoint → numbers |
 //! | life outside | `export` | a checkpoint → files that Python loads |
 //! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
 //! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
@@ -38,6 +38,8 @@ pub mod demo;
 pub mod device;
 #[cfg(feature = "download")]
 pub mod download;
+#[cfg(feature = "torch")]
+pub mod embeddings;
 mod error;
 #[cfg(feature = "torch")]
 pub mod evaluate;
@@ -51,6 +53,7 @@ pub mod history;
 pub mod html;
 #[cfg(feature = "torch")]
 pub mod input;
+pub mod levels;
 #[cfg(feature = "torch")]
 pub mod loader;
 pub mod mel;
@@ -61,6 +64,8 @@ pub mod model;
 pub mod npy;
 #[cfg(feature = "torch")]
 pub mod optim;
+#[cfg(feature = "torch")]
+pub mod pca;
 #[cfg(feature = "plots")]
 pub mod plot;
 #[cfg(feature = "torch")]
@@ -97,6 +102,7 @@ pub mod prelude {
     };
     pub use crate::dataset::Dataset;
     pub use crate::device::cuda_report;
+    pub use crate::embeddings::embeddings;
     pub use crate::evaluate::evaluate;
     pub use crate::features::FeatureConfig;
     pub use crate::predict::{Classifier, copy_examples, predict_folder};

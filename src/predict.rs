@@ -1,5 +1,7 @@
 //! Classifying recordings with a checkpoint alone: it brings labels, settings and weights.
 
+mod listening;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,8 @@ use crate::model::verdicts;
 use crate::preprocess::clips_of;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, acquire, device, files, input};
+
+pub use listening::Listening;
 
 /// Windows of a long recording run through the network at once.
 const BATCH_SIZE: usize = 64;
@@ -44,6 +48,19 @@ pub struct Prediction {
     pub windows: usize,
     /// Classes with their probabilities, the most probable first.
     pub ranked: Vec<(String, f32)>,
+    /// What it thinks of each window, in their order.
+    pub timeline: Vec<Window>,
+}
+
+/// What the network thinks of one window of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Where it starts, in seconds. The last window ends with the recording, and may overlap the one before.
+    pub start_s: f64,
+    /// Where it ends, in seconds.
+    pub end_s: f64,
+    /// Probability of every class; in a [`Prediction`] in the order of its `ranked`.
+    pub probabilities: Vec<f32>,
 }
 
 /// The predictions for a folder.
@@ -85,12 +102,20 @@ impl Classifier {
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
     pub fn probabilities(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, usize)> {
+        let (mean, timeline) = self.listen(waveform)?;
+        Ok((mean, timeline.len()))
+    }
+
+    /// Probability of every class, as the mean of all windows and for each of them.
+    fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>)> {
         let info = &self.checkpoint.info;
         let sample_rate = info.settings.features.sample_rate;
         let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
         let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
+        let unreadable = |source| Error::Torch { action: "reading probabilities", source };
         let mut total = Tensor::zeros([info.labels.len() as i64], (Kind::Float, self.device));
+        let mut timeline = Vec::with_capacity(windows.len());
         for batch in windows.chunks(BATCH_SIZE) {
             let mut inputs = Vec::with_capacity(batch.len());
             for (_, window) in batch {
@@ -98,12 +123,17 @@ impl Classifier {
                 inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
-            total += verdicts(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, false, Kind::Float);
+            let each = verdicts(&self.checkpoint.model, &inputs);
+            total += each.sum_dim_intlist(0i64, false, Kind::Float);
+            let rows = Vec::<Vec<f32>>::try_from(each).map_err(unreadable)?;
+            for ((start_s, samples), probabilities) in batch.iter().zip(rows) {
+                let start_s = f64::from(*start_s);
+                let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
+                timeline.push(Window { start_s, end_s: end_s.min(waveform.duration_s()), probabilities });
+            }
         }
-        let mean = total / windows.len() as f64;
-        let mean =
-            Vec::<f32>::try_from(mean).map_err(|source| Error::Torch { action: "reading probabilities", source })?;
-        Ok((mean, windows.len()))
+        let mean = Vec::<f32>::try_from(total / windows.len() as f64).map_err(unreadable)?;
+        Ok((mean, timeline))
     }
 
     /// Classifies one file in any format the crate reads.
@@ -119,10 +149,15 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::probabilities`].
     pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
-        let (probabilities, windows) = self.probabilities(waveform)?;
-        let mut ranked: Vec<(String, f32)> = self.labels().iter().cloned().zip(probabilities).collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Ok(Prediction { path: path.into(), duration_s: waveform.duration_s(), windows, ranked })
+        let (probabilities, mut timeline) = self.listen(waveform)?;
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let ranked = order.iter().map(|&class| (self.labels()[class].clone(), probabilities[class])).collect();
+        for window in &mut timeline {
+            window.probabilities = order.iter().map(|&class| window.probabilities[class]).collect();
+        }
+        let (duration_s, windows) = (waveform.duration_s(), timeline.len());
+        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline })
     }
 }
 

@@ -5,7 +5,7 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 
 use crate::catalog::Catalog;
 use crate::metadata::ProcessedClip;
-use crate::metrics::{ClassScore, Evaluation, ScoredClip};
+use crate::metrics::{ClassScore, Confusion, Evaluation, ScoredClip};
 use crate::predict::FolderPredictions;
 use crate::{Error, Result};
 
@@ -77,6 +77,23 @@ pub fn worst(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
         "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
         "probability" => clips.iter().map(|clip| clip.confidence()).collect::<Vec<_>>(),
         "loss" => clips.iter().map(|clip| clip.loss()).collect::<Vec<_>>(),
+    )
+    .map_err(unfit)
+}
+
+/// The `n` most frequent mistakes, a row per pair of classes: `actual`, `predicted`, `clips`, `share` (of the actual class's clips).
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn confused(evaluation: &Evaluation, n: usize) -> Result<DataFrame> {
+    let (mistakes, counts) = (evaluation.most_confused(n), evaluation.confusion());
+    let label = |class: usize| evaluation.labels[class].as_str();
+    let share = |mistake: &Confusion| mistake.clips as f64 / f64::from(counts.row(mistake.actual).sum());
+    df!(
+        "actual" => mistakes.iter().map(|mistake| label(mistake.actual)).collect::<Vec<_>>(),
+        "predicted" => mistakes.iter().map(|mistake| label(mistake.predicted)).collect::<Vec<_>>(),
+        "clips" => mistakes.iter().map(|mistake| mistake.clips as u64).collect::<Vec<_>>(),
+        "share" => mistakes.iter().map(share).collect::<Vec<_>>(),
     )
     .map_err(unfit)
 }

@@ -29,14 +29,19 @@ pub fn starts(sounding: &Range<usize>, n_frames: f32) -> (f32, f32) {
 
 /// `n_views` windows, evenly spread: `(n_mels, n_frames)` each, as powers.
 pub fn spread(power: ArrayView2<f32>, n_frames: usize, n_views: usize) -> Vec<Array2<f32>> {
-    let (low, high) = starts(&sounding(power), n_frames as f32);
-    let start = |view: usize| low + (high - low) * (view as f32 + 0.5) / n_views as f32;
-    let window = |view: usize| {
+    let window = |start: f32| {
         let mut window = Array2::zeros((power.nrows(), n_frames));
-        copy_window(power, Place::at(start(view).round()), window.view_mut());
+        copy_window(power, Place::at(start), window.view_mut());
         window
     };
-    (0..n_views).map(window).collect()
+    spread_starts(power, n_frames, n_views).into_iter().map(window).collect()
+}
+
+/// The frames of the clip at which the windows of [`spread`] start, whole numbers; a window may start before the clip does.
+pub fn spread_starts(power: ArrayView2<f32>, n_frames: usize, n_views: usize) -> Vec<f32> {
+    let (low, high) = starts(&sounding(power), n_frames as f32);
+    let start = |view: usize| low + (high - low) * (view as f32 + 0.5) / n_views as f32;
+    (0..n_views).map(|view| start(view).round()).collect()
 }
 
 /// Which part of a clip a window shows.

@@ -4,7 +4,7 @@
 use audio_transformer::Error;
 use audio_transformer::html::{self, Html};
 use audio_transformer::metrics::{Reliability, ReliabilityBin};
-use audio_transformer::plot::{self, BarStyle, Curve, MelAxes, Picture};
+use audio_transformer::plot::{self, BarStyle, Curve, MelAxes, Picture, PointGroup, Strip};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, array};
@@ -41,6 +41,17 @@ fn reliability(bins: &[(usize, f64, f64)]) -> Reliability {
     Reliability { bins: bins.iter().enumerate().map(bin).collect(), ece: 0.063 }
 }
 
+/// Forty values for each label.
+fn spread(labels: &[String]) -> impl Iterator<Item = (String, Vec<f64>)> {
+    labels.iter().map(|label| (label.clone(), (0..40).map(|i| f64::from(i * 7919 % 400) / 10.0).collect()))
+}
+
+fn timeline(title: &str, labels: &[String], n_windows: usize) -> Picture {
+    let probabilities = vec![1.0 / labels.len() as f32; labels.len()];
+    let windows: Vec<_> = (0..n_windows).map(|w| (5.0 * w as f64, 5.0 * (w + 1) as f64, &probabilities[..])).collect();
+    plot::timeline(title, labels, &windows).unwrap()
+}
+
 fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
     let n = labels.len();
     let samples: Vec<f32> = (0..80_000).map(|i| (i as f32 * 0.1).sin()).collect();
@@ -48,6 +59,10 @@ fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
     let values: Vec<f64> = (0..n).map(|i| i as f64 / n as f64).collect();
     let style =
         BarStyle { value_label: title.into(), percent: true, reference: Some((0.1, title.into())), highlight: None };
+    let strips: Vec<Strip> = spread(labels).map(|(label, values)| Strip { label, values }).collect();
+    let points = |values: Vec<f64>| values.into_iter().enumerate().map(|(i, y)| (i as f64, y)).collect();
+    let groups: Vec<PointGroup> =
+        spread(labels).map(|(label, values)| PointGroup { label, points: points(values) }).collect();
     let runs = [Curve::per_epoch(title, &[2.3, 1.9, 1.5]), Curve::per_epoch(&labels[0], &[2.2])];
     vec![
         plot::waveform(&samples, 16_000, title).unwrap(),
@@ -55,7 +70,11 @@ fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {
         plot::mel_tile(noise(64, 313).view(), &axes(64, 5.0), title).unwrap(),
         plot::filterbank(array![[0.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.5, 1.0]].view(), &[0.0, 100.0, 200.0, 300.0])
             .unwrap(),
-        plot::patches(noise(64, 64).view(), (8, 8)).unwrap(),
+        plot::patches(noise(64, 64).view(), (8, 8), &axes(64, 5.0)).unwrap(),
+        plot::attention(noise(64, 313).view(), &axes(64, 5.0), noise(4, 313).mapv(f32::abs).view(), title).unwrap(),
+        plot::strips(title, title, &strips).unwrap(),
+        plot::scatter(title, title, title, &groups).unwrap(),
+        timeline(title, labels, 1440),
         plot::curves(title, "epoch", "loss", &runs).unwrap(),
         plot::confusion_matrix(counts.view(), labels).unwrap(),
         plot::bars(title, labels, &values, &style).unwrap(),
@@ -118,7 +137,7 @@ fn hostile_labels_stay_text_in_pictures() {
 #[test]
 fn a_heat_map_is_one_image_and_not_a_shape_per_cell() {
     let spectrogram = plot::mel_spectrogram(noise(64, 313).view(), &axes(64, 5.0), "a clip").unwrap();
-    let patches = plot::patches(noise(64, 64).view(), (8, 8)).unwrap();
+    let patches = plot::patches(noise(64, 64).view(), (8, 8), &axes(64, 5.0)).unwrap();
     for (picture, rest) in [(spectrogram, 30), (patches, 120)] {
         // The map and its colour bar.
         assert_eq!(picture.svg().matches("<image ").count(), 2, "{picture:?}");
@@ -137,6 +156,9 @@ fn no_picture_takes_more_than_300_kb_of_the_notebook() {
     let mut pictures = one_of_each("a clip", &names(50));
     pictures.push(plot::waveform(&long, 44_100, "ten minutes").unwrap());
     pictures.push(plot::mel_spectrogram(noise(128, 37_500).view(), &axes(128, 600.0), "ten minutes").unwrap());
+    let attended = Array2::from_shape_fn((8, 37_500), |(_, frame)| if frame / 550 % 2 == 0 { 1.0 } else { 0.1 });
+    pictures
+        .push(plot::attention(noise(128, 37_500).view(), &axes(128, 600.0), attended.view(), "ten minutes").unwrap());
     pictures.push(plot::curves("loss", "step", "loss", &vec![Curve::new("run", steps); 12]).unwrap());
     pictures.push(plot::confusion_matrix(counts.view(), &names(50)).unwrap());
     for picture in pictures {
@@ -293,7 +315,7 @@ fn values_that_are_not_numbers_are_refused_by_name() {
         refused(plot::waveform(&[0.0, f32::NAN], 16_000, "a clip")),
         refused(plot::mel_spectrogram(levels.view(), &axes(64, 1.0), "a clip")),
         refused(plot::mel_tile(levels.view(), &axes(64, 1.0), "a clip")),
-        refused(plot::patches(levels.view(), (8, 8))),
+        refused(plot::patches(levels.view(), (8, 8), &axes(64, 5.0))),
         refused(plot::filterbank(bank.view(), &[0.0, 1.0])),
         refused(plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1.0, f64::NAN])])),
         refused(plot::bars("top", &names(1), &[f64::INFINITY], &style)),
@@ -317,9 +339,10 @@ fn nothing_to_draw_is_refused_and_so_are_shapes_that_contradict_each_other() {
     refused(plot::mel_spectrogram(noise(2, 10).view(), &MelAxes::new(1.0, [500.0, 400.0], "dB"), "a clip"));
     refused(plot::filterbank(empty.view(), &[]));
     refused(plot::filterbank(noise(2, 4).view(), &[0.0, 1.0]));
-    refused(plot::patches(empty.view(), (8, 8)));
-    refused(plot::patches(noise(64, 64).view(), (0, 0)));
-    refused(plot::patches(noise(64, 60).view(), (8, 8)));
+    refused(plot::patches(empty.view(), (8, 8), &axes(64, 5.0)));
+    refused(plot::patches(noise(64, 64).view(), (0, 0), &axes(64, 5.0)));
+    refused(plot::patches(noise(64, 60).view(), (8, 8), &axes(64, 5.0)));
+    refused(plot::patches(noise(64, 64).view(), (8, 8), &axes(32, 5.0)));
     refused(plot::curves("loss", "epoch", "loss", &[]));
     refused(plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[])]));
     refused(plot::confusion_matrix(Array2::zeros((0, 0)).view(), &[]));
@@ -344,7 +367,7 @@ fn extreme_but_sound_values_are_drawn() {
     plot::waveform(&[1e30, -1e30], 16_000, "far too loud").unwrap();
     plot::mel_spectrogram(flat.view(), &axes(64, 1.0), "silence").unwrap();
     plot::mel_spectrogram(noise(2, 1).view(), &axes(2, 1e-6), "one frame").unwrap();
-    plot::patches(flat.view(), (64, 64)).unwrap();
+    plot::patches(flat.view(), (64, 64), &axes(64, 5.0)).unwrap();
     plot::filterbank(Array2::zeros((3, 4)).view(), &[0.0, 1.0, 2.0, 3.0]).unwrap();
     plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[1e-300, 1e300])]).unwrap();
     plot::curves("loss", "epoch", "loss", &[Curve::per_epoch("run", &[0.0, 0.0])]).unwrap();

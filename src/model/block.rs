@@ -9,8 +9,8 @@ use crate::config::TinyAstConfig;
 /// One pre-norm transformer block: attention, then an MLP, each added to the stream.
 #[derive(Debug)]
 pub(super) struct Block {
-    norm1: nn::LayerNorm,
-    attention: Attention,
+    pub(super) norm1: nn::LayerNorm,
+    pub(super) attention: Attention,
     norm2: nn::LayerNorm,
     fc1: nn::Linear,
     fc2: nn::Linear,
@@ -57,10 +57,10 @@ impl Block {
 
 /// Multi-head self-attention, its query, key and value projections held as one matrix.
 #[derive(Debug)]
-struct Attention {
-    qkv: nn::Linear,
+pub(super) struct Attention {
+    pub(super) qkv: nn::Linear,
     proj: nn::Linear,
-    num_heads: i64,
+    pub(super) num_heads: i64,
     dropout: f64,
 }
 

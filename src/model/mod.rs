@@ -4,6 +4,7 @@
 
 mod block;
 pub mod hugging_face;
+mod rollout;
 mod stem;
 mod summary;
 
@@ -89,22 +90,34 @@ impl TinyAst {
     }
 }
 
-impl ModuleT for TinyAst {
-    /// `(batch, 1, n_mels, n_frames)` → logits `(batch, num_classes)`.
-    fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
+impl TinyAst {
+    /// `(batch, 1, n_mels, n_frames)` → what the blocks take, `(batch, n_tokens, embed_dim)`.
+    fn tokens(&self, inputs: &Tensor, train: bool) -> Tensor {
         let mut tokens = self.stem.forward_t(inputs, train); // (B, n_patches, D)
         if let Some(cls) = &self.cls_token {
             // Once per clip. The size of the batch as a number would stay in a trace of this.
             tokens = Tensor::cat(&[cls.expand_as(&tokens.narrow(1, 0, 1)), tokens], 1); // (B, n_patches + 1, D)
         }
-        tokens = (tokens + &self.pos_embed).dropout(self.config.dropout, train);
+        (tokens + &self.pos_embed).dropout(self.config.dropout, train)
+    }
+
+    /// What the head sees of each input: `(batch, 1, n_mels, n_frames)` → `(batch, embed_dim)`.
+    pub fn embed(&self, inputs: &Tensor, train: bool) -> Tensor {
+        let mut tokens = self.tokens(inputs, train);
         let n_tokens = tokens.size()[1];
         for (i, block) in self.blocks.iter().enumerate() {
             // Of the last block's tokens, a class token is the only one that is looked at.
             let lone = self.cls_token.is_some() && i + 1 == self.blocks.len();
             tokens = block.forward(&tokens, if lone { 1 } else { n_tokens }, train);
         }
-        self.pool(&self.norm.forward(&tokens)).apply(&self.head)
+        self.pool(&self.norm.forward(&tokens))
+    }
+}
+
+impl ModuleT for TinyAst {
+    /// `(batch, 1, n_mels, n_frames)` → logits `(batch, num_classes)`.
+    fn forward_t(&self, inputs: &Tensor, train: bool) -> Tensor {
+        self.embed(inputs, train).apply(&self.head)
     }
 }
 
@@ -130,7 +143,16 @@ pub fn probabilities(model: &TinyAst, inputs: &Tensor) -> Tensor {
 /// The network's verdict on clips: the mean of their views' class probabilities, `(clips, num_classes)`. `inputs` are the views of one clip
 /// after those of another, `(clips · n_views, 1, n_mels, n_frames)`.
 pub fn verdicts(model: &TinyAst, inputs: &Tensor) -> Tensor {
-    let each = probabilities(model, inputs); // (clips · n_views, num_classes)
+    mean_of_views(model, &probabilities(model, inputs))
+}
+
+/// What the head sees of clips, as the mean over their views, `(clips, embed_dim)`; `inputs` as for [`verdicts`].
+pub fn embeddings(model: &TinyAst, inputs: &Tensor) -> Tensor {
+    tch::no_grad(|| mean_of_views(model, &model.embed(inputs, false)))
+}
+
+/// `(clips · n_views, n)` → `(clips, n)`.
+fn mean_of_views(model: &TinyAst, each: &Tensor) -> Tensor {
     each.view([-1, model.config.n_views() as i64, each.size()[1]]).mean_dim(1i64, false, Kind::Float)
 }
 

@@ -14,12 +14,12 @@ use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
 /// Labels take this much of a picture's width at most; longer ones are cut.
-const MAX_LABEL_WIDTH: i32 = 150;
+pub(super) const MAX_LABEL_WIDTH: i32 = 150;
 
 /// A number in a cell takes about 200 bytes; these many leave room for the labels of a hundred classes.
 const MAX_WRITTEN: usize = 700;
 
-fn label_width<'a>(labels: impl Iterator<Item = &'a String>, size: i32) -> i32 {
+pub(super) fn label_width<'a>(labels: impl Iterator<Item = &'a String>, size: i32) -> i32 {
     labels.map(|label| text_width(label, size)).max().unwrap_or(0).min(MAX_LABEL_WIDTH)
 }
 

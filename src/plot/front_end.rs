@@ -7,8 +7,8 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Grid, below, frame};
-use super::canvas::{HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, write_text, write_title};
-use super::sound::{color_bar, write_limits};
+use super::canvas::{Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, write_text, write_title};
+use super::sound::{MelAxes, Spectrogram, color_bar, write_limits};
 use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
@@ -63,11 +63,12 @@ pub fn filterbank(dense: ArrayView2<f32>, freqs_hz: &[f32]) -> Result<Picture> {
 /// The model's input as the model sees it: cut into patches of `patch_size` (mel bands × frames), numbered as its tokens.
 ///
 /// `input` is `(n_mels, n_frames)`, normalised, low bands first; they are drawn at the bottom. Tokens count from the lowest
-/// bands and the first frames, along time first, as a convolution over the input reads it.
+/// bands and the first frames, along time first, as a convolution over the input reads it. `axes` are those of the input's rows and
+/// columns.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] when `input` is empty, not finite, or not a whole number of patches.
-pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize)) -> Result<Picture> {
+/// [`crate::Error::Plot`] when `input` is empty, not finite, or not a whole number of patches, or `axes` do not fit its shape.
+pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxes) -> Result<Picture> {
     let name = "patches";
     let (rows, columns) = input.dim();
     let (tall, wide) = patch_size;
@@ -75,33 +76,27 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize)) -> Result<Pic
         let found = format!("an input of {rows}×{columns} is not a whole number of {tall}×{wide} patches");
         return Err(refuse(name, found));
     }
-    ensure_finite(name, "level", input.iter().map(|&level| f64::from(level)))?;
-    let (low, high) = input.iter().fold((f32::MAX, f32::MIN), |(low, high), &level| (low.min(level), high.max(level)));
-    let (low, high) = (f64::from(low), f64::from(high));
+    let spectrogram = Spectrogram::new(input, axes, "the input")?;
+    let (low, high) = (spectrogram.low, spectrogram.high);
     let (down, across) = (rows / tall, columns / wide);
     let tokens = down * across;
 
     let side = 384;
     let height = (side * rows as i32 / columns as i32).clamp(96, 640);
-    let plot = Rect { left: 56, top: TITLE_HEIGHT + MARGIN / 2 + 20, width: side, height };
+    let plot = Rect { left: 62, top: TITLE_HEIGHT + MARGIN / 2 + 20, width: side, height };
     let bar = Rect { left: plot.left + 48, top: TITLE_HEIGHT + MARGIN / 2 + 2, width: 96, height: 10 };
     let palette = colors::magma();
     let cell = |row: usize, column: usize| colors::level(f64::from(input[[row, column]]), low, high);
-    let cells = (0..rows).rev().flat_map(|row| (0..columns).map(move |column| cell(row, column))).collect();
+    let x = Axis::linear("time (s)", 0.0, axes.duration_s, 6);
+    let y = spectrogram.mel_axis("frequency (Hz)", height);
     let sheet = Sheet {
         name,
         alt: format!(
             "A spectrogram of {rows}×{columns} cut into {tokens} patches of {tall}×{wide}, {across} along time and {down} along frequency."
         ),
         width: plot.right() + 16,
-        height: plot.bottom() + below("frame"),
-        heat_maps: vec![HeatMap { place: plot, columns, cells, palette: palette.clone() }, color_bar(bar)],
-    };
-    let boundaries = |title: &str, cells: usize, patch: usize| Axis {
-        title: title.into(),
-        from: 0.0,
-        to: cells as f64,
-        ticks: (0..=cells).step_by(patch * (cells / patch).div_ceil(8)).map(|at| (at as f64, at.to_string())).collect(),
+        height: plot.bottom() + below(&x.title),
+        heat_maps: vec![spectrogram.heat_map(plot), color_bar(bar, palette.clone())],
     };
     sheet.paint(|area| {
         write_title(
@@ -110,8 +105,8 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize)) -> Result<Pic
             plot.left,
             plot.width,
         )?;
-        write_limits(area, bar, low, high, "normalised level")?;
-        frame(area, plot, boundaries("frame", columns, wide), boundaries("mel band", rows, tall), Grid::None)?;
+        write_limits(area, bar, low, high, &axes.unit)?;
+        frame(area, plot, x, y, Grid::None)?;
         let edge = colors::PAPER.stroke_width(1);
         for i in 0..=across as i32 {
             let x = plot.left * SCALE + i * plot.width * SCALE / across as i32;

@@ -4,6 +4,7 @@
 //! is one embedded PNG. Every picture has its own white paper, which reads on a light and on a dark page, colours that
 //! do not rely on telling red from green, and words for those who do not see it. None takes more than 300 kB of a notebook.
 
+mod attention;
 mod axes;
 mod canvas;
 mod classes;
@@ -12,14 +13,21 @@ mod front_end;
 mod picture;
 mod png;
 mod reliability;
+mod scatter;
 mod sound;
+mod strips;
+mod timeline;
 mod training;
 
+pub use attention::attention;
 pub use classes::{BarStyle, bars, confusion_matrix};
 pub use front_end::{filterbank, patches};
 pub use picture::Picture;
 pub use reliability::reliability;
+pub use scatter::{PointGroup, scatter};
 pub use sound::{MelAxes, mel_spectrogram, mel_tile, waveform};
+pub use strips::{Strip, strips};
+pub use timeline::timeline;
 pub use training::{Curve, curves};
 
 use crate::{Error, Result};

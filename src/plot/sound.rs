@@ -14,9 +14,9 @@ use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
 /// Waveform and spectrogram share these edges, so that one stands in time above the other.
-const WIDTH: i32 = 720;
-const LEFT: i32 = 62;
-const RIGHT: i32 = 16;
+pub(super) const WIDTH: i32 = 720;
+pub(super) const LEFT: i32 = 62;
+pub(super) const RIGHT: i32 = 16;
 
 /// Heat maps hold one byte per cell; longer spectrograms are pooled to this many cells.
 const MAX_CELLS: usize = 100_000;
@@ -112,7 +112,7 @@ pub fn mel_spectrogram(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> 
     let spectrogram = Spectrogram::new(levels, axes, title)?;
     let x = Axis::linear("time (s)", 0.0, axes.duration_s, 6);
     let y = spectrogram.mel_axis("frequency (Hz)", plot.height);
-    let heat_maps = vec![spectrogram.heat_map(plot), color_bar(bar)];
+    let heat_maps = vec![spectrogram.heat_map(plot), color_bar(bar, colors::magma())];
     let sheet = Sheet {
         name: NAME,
         alt: spectrogram.alt(title),
@@ -127,26 +127,32 @@ pub fn mel_spectrogram(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> 
     })
 }
 
-/// A small mel spectrogram for a grid of clips: the same colours and ticks, without axis titles and colour bar.
+/// A small mel spectrogram for a grid of clips: the same colours and ticks, with units in place of axis titles, and without a
+/// colour bar.
 ///
 /// # Errors
 /// As [`mel_spectrogram`].
 pub fn mel_tile(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> Result<Picture> {
-    let plot = Rect { left: 34, top: 22, width: 190, height: 96 };
+    let plot = Rect { left: 34, top: 24, width: 190, height: 96 };
     let spectrogram = Spectrogram::new(levels, axes, title)?;
-    let x = Axis::linear("", 0.0, axes.duration_s, 5);
+    let mut x = Axis::linear("", 0.0, axes.duration_s, 5);
+    if let Some((_, last)) = x.ticks.last_mut() {
+        last.push_str(" s");
+    }
     let y = spectrogram.mel_axis("", plot.height);
     let heat_maps = vec![spectrogram.heat_map(plot)];
     let sheet = Sheet {
         name: NAME,
         alt: spectrogram.alt(title),
-        width: plot.right() + 10,
+        width: plot.right() + 14,
         height: plot.bottom() + below(&x.title),
         heat_maps,
     };
     sheet.paint(|area| {
         let lettering = Lettering::new(LABEL_SIZE, HPos::Left, VPos::Center).bold();
-        write_text(area, &fit(title, plot.width * 10 / 11, LABEL_SIZE), (plot.left, 12), lettering)?;
+        write_text(area, &fit(title, plot.width * 10 / 11, LABEL_SIZE), (plot.left, 10), lettering)?;
+        let unit = Lettering::new(TICK_SIZE, HPos::Right, VPos::Center).color(colors::MUTED);
+        write_text(area, "Hz", (plot.left - 8, 10), unit)?;
         frame(area, plot, x, y, Grid::None).map(drop)
     })
 }
@@ -154,15 +160,15 @@ pub fn mel_tile(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> Result<
 const NAME: &str = "a mel spectrogram";
 
 /// Levels that were checked against their axes.
-struct Spectrogram<'a> {
+pub(super) struct Spectrogram<'a> {
     levels: ArrayView2<'a, f32>,
     axes: &'a MelAxes,
-    low: f64,
-    high: f64,
+    pub low: f64,
+    pub high: f64,
 }
 
 impl<'a> Spectrogram<'a> {
-    fn new(levels: ArrayView2<'a, f32>, axes: &'a MelAxes, title: &str) -> Result<Self> {
+    pub fn new(levels: ArrayView2<'a, f32>, axes: &'a MelAxes, title: &str) -> Result<Self> {
         let (n_mels, n_frames) = levels.dim();
         let centers = &axes.center_freqs_hz;
         let reason = if n_mels < 2 || n_frames == 0 {
@@ -186,7 +192,7 @@ impl<'a> Spectrogram<'a> {
         Ok(Spectrogram { levels, axes, low: f64::from(low), high: f64::from(high) })
     }
 
-    fn heat_map(&self, place: Rect) -> HeatMap {
+    pub fn heat_map(&self, place: Rect) -> HeatMap {
         let (n_mels, n_frames) = self.levels.dim();
         let columns = n_frames.min((MAX_CELLS / n_mels).max(1));
         let cell = |band: usize, column: usize| {
@@ -199,7 +205,7 @@ impl<'a> Spectrogram<'a> {
     }
 
     /// An axis over the bands, each one unit high, with ticks at round frequencies (the octaves of ISO 266).
-    fn mel_axis(&self, title: &str, height: i32) -> Axis {
+    pub fn mel_axis(&self, title: &str, height: i32) -> Axis {
         const MIN_DISTANCE: i32 = 13;
         let n_mels = self.levels.nrows() as f64;
         let mut axis = Axis { title: title.into(), from: -0.5, to: n_mels - 0.5, ticks: Vec::new() };
@@ -220,7 +226,7 @@ impl<'a> Spectrogram<'a> {
         axis
     }
 
-    fn alt(&self, title: &str) -> String {
+    pub fn alt(&self, title: &str) -> String {
         let centers = &self.axes.center_freqs_hz;
         let (n_mels, n_frames) = self.levels.dim();
         let loudest = self
@@ -253,9 +259,9 @@ fn band_of(freq_hz: f64, center_freqs_hz: &[f32]) -> f64 {
     (right - 1) as f64 + (freq_hz - low) / (high - low)
 }
 
-/// All colours of the spectrogram scale, from left to right.
-pub(super) fn color_bar(place: Rect) -> HeatMap {
-    HeatMap { place, columns: 256, cells: (0..=255).collect(), palette: colors::magma() }
+/// All colours of a scale, from left to right.
+pub(super) fn color_bar(place: Rect, palette: Vec<[u8; 3]>) -> HeatMap {
+    HeatMap { place, columns: 256, cells: (0..=255).collect(), palette }
 }
 
 /// Writes what the ends of a [`color_bar`] stand for.

@@ -1,0 +1,91 @@
+//! What the network is, what it takes, and where in it it listens.
+
+use ndarray::Array2;
+
+use super::no_such_clip;
+use super::sound::mel_axes;
+use crate::audio::Waveform;
+use crate::config::{Config, TinyAstConfig, View};
+use crate::dataset::Dataset;
+use crate::html::{self, Cell, Html};
+use crate::model::ModelSummary;
+use crate::plot::{self, MelAxes, Picture};
+use crate::predict::Classifier;
+use crate::{Error, Result, input};
+
+/// One processed clip as the network sees it, cut into what becomes a token each: patches, or what a cell of a convolutional stem's
+/// last map stands for. Of a clip seen in windows, the first.
+///
+/// # Errors
+/// [`Error::Config`] when there is no clip of that number or patches overlap; [`Error::Features`] when its file does not fit.
+pub fn patches(config: &Config, index: usize) -> Result<Picture> {
+    let dataset = Dataset::open(config)?;
+    let clip = dataset.clips.get(index).ok_or_else(|| no_such_clip(index, dataset.clips.len()))?;
+    let (n_mels, n_frames) = config.model.input_size;
+    let features = &dataset.settings.features;
+    let views = input::of_clip(&dataset.spectrogram(index)?, &config.model, features);
+    let view = views.select(0, 0).flatten(0, 2);
+    let values = Vec::<f32>::try_from(view).map_err(|source| Error::Torch { action: "reading an input", source })?;
+    let image = Array2::from_shape_vec((n_mels, n_frames), values)
+        .map_err(|error| Error::Plot { picture: "patches", reason: error.to_string() })?;
+    let shown_frames = match config.model.view {
+        View::Whole => clip.n_frames,
+        View::Windows { .. } => n_frames,
+    };
+    let mut axes = mel_axes(features, shown_frames, "normalised level")?;
+    axes.center_freqs_hz = resized(&axes.center_freqs_hz, n_mels);
+    let (rows, columns) = config.model.token_grid();
+    plot::patches(image.view(), (n_mels / rows, n_frames / columns), &axes)
+}
+
+/// Where the centres of bands lie when their number is changed to `n`, on straight lines between theirs.
+fn resized(centers: &[f32], n: usize) -> Vec<f32> {
+    let center = |i: usize| {
+        let at = (i as f32 + 0.5) * centers.len() as f32 / n as f32 - 0.5;
+        let below = (at.max(0.0) as usize).min(centers.len().saturating_sub(2));
+        let above = (below + 1).min(centers.len() - 1);
+        centers[below] + (at - below as f32) * (centers[above] - centers[below])
+    };
+    (0..n).map(center).collect()
+}
+
+/// Where in the first clip of a sound a network listens: the mel spectrogram, and over and under it how much each place counts in the
+/// verdict, by attention rollout.
+///
+/// # Errors
+/// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
+pub fn attention(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Picture> {
+    let listening = classifier.listening(waveform)?;
+    let axes = mel_axes(&listening.features, listening.levels.ncols(), "dB")?;
+    let axes = MelAxes { limits: Some((-listening.features.top_db, 0.0)), ..axes };
+    let (label, probability) = &listening.verdict;
+    let title = format!("{title}, heard as {label} ({:.0} %)", 100.0 * probability);
+    plot::attention(listening.levels.view(), &axes, listening.attention.view(), &title)
+}
+
+/// The layers with their output shapes and parameters.
+///
+/// # Errors
+/// [`Error::Config`] when the sizes do not fit together.
+pub fn model(config: &TinyAstConfig, num_classes: usize) -> Result<Html> {
+    let summary = ModelSummary::new(config, num_classes)?;
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for layer in &summary.layers {
+        let shape = layer.output_shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+        rows.push(vec![layer.name.as_str().into(), Cell::Number(shape), Cell::Number(thousands(layer.parameters))]);
+    }
+    rows.push(vec!["total".into(), Cell::Number(String::new()), Cell::Number(thousands(summary.parameters))]);
+    Ok(html::table(&["layer", "output", "parameters"], &rows, "TinyAST, for a batch of one"))
+}
+
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

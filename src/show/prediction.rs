@@ -1,0 +1,76 @@
+//! What the network hears in recordings.
+
+use std::path::Path;
+
+use super::sound::player;
+use super::{MAX_CARDS, table};
+use crate::audio::{self, Waveform};
+use crate::html::{self, Cell, Html};
+use crate::plot::{self, BarStyle, Picture};
+use crate::predict::{Classifier, FolderPredictions, Prediction};
+use crate::{Result, tables};
+
+/// What a network hears in a sound: its five most probable classes as bars, of a sound longer than a clip also in its course, and a
+/// player.
+///
+/// # Errors
+/// [`crate::Error::Signal`] for samples that are no sound.
+pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
+    let prediction = classifier.predict(waveform, Path::new(title))?;
+    card(&prediction, Some(waveform))
+}
+
+/// A card for each of the first twelve recordings: its five most probable classes as bars, of a recording longer than a clip also in
+/// its course, and a player for the first `n_players`.
+///
+/// # Errors
+/// [`crate::Error::Audio`] when a recording is gone.
+pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
+    let mut cards = Vec::new();
+    for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {
+        let heard = if index < n_players { Some(audio::read(&prediction.path)?) } else { None };
+        cards.push(card(prediction, heard.as_ref())?);
+    }
+    let failed: Vec<Vec<Cell>> = folder
+        .failed
+        .iter()
+        .map(|(path, error)| vec![path.display().to_string().into(), error.to_string().into()])
+        .collect();
+    if !failed.is_empty() {
+        cards.push(html::table(&["file", "reason"], &failed, "left out"));
+    }
+    Ok(html::row(&cards))
+}
+
+fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
+    let name = prediction.path.file_name().unwrap_or_default().to_string_lossy();
+    let (labels, values): (Vec<String>, Vec<f64>) =
+        prediction.ranked.iter().take(5).map(|(label, probability)| (label.clone(), f64::from(*probability))).unzip();
+    let style = BarStyle { value_label: "probability".into(), percent: true, reference: None, highlight: None };
+    let mut items = vec![plot::bars("five most probable classes", &labels, &values, &style)?.html()];
+    if prediction.timeline.len() > 1 {
+        items.push(timeline(prediction, labels)?.html());
+    }
+    if let Some(waveform) = heard {
+        items.push(player(waveform, "")?);
+    }
+    Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
+}
+
+/// The probabilities of `labels`, the most probable classes of a recording, window by window.
+fn timeline(prediction: &Prediction, labels: Vec<String>) -> Result<Picture> {
+    let windows: Vec<(f64, f64, &[f32])> = prediction
+        .timeline
+        .iter()
+        .map(|window| (window.start_s, window.end_s, &window.probabilities[..labels.len()]))
+        .collect();
+    plot::timeline("in the course of the recording", &labels, &windows)
+}
+
+/// Every recording's most probable classes as one table.
+///
+/// # Errors
+/// As [`tables::predictions`].
+pub fn prediction_table(folder: &FolderPredictions, k: usize) -> Result<Html> {
+    Ok(table(&tables::predictions(folder, k)?, "", 3))
+}

@@ -1,0 +1,189 @@
+//! What the notebook shows of every stage, on a small demo data set and with the network that ships.
+#![cfg(feature = "pipeline")]
+
+use std::path::Path;
+
+use audio_transformer::audio::Waveform;
+use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainConfig};
+use audio_transformer::html::Html;
+use audio_transformer::predict::Classifier;
+use audio_transformer::{Error, acquire, demo, embeddings, evaluate, levels, preprocess, show, train};
+use tempfile::TempDir;
+
+/// The demo data set, preprocessed and trained on for two epochs.
+fn trained() -> (TempDir, Config) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        data: DataConfig {
+            source: DataSource::Demo,
+            raw_dir: dir.path().join("raw"),
+            metadata_path: None,
+            processed_dir: dir.path().join("processed"),
+            test_dir: dir.path().join("test"),
+            models_dir: dir.path().join("models"),
+            demo_clips_per_fold: 1,
+            ..Default::default()
+        },
+        train: TrainConfig { epochs: 2, ..Default::default() },
+        ..Default::default()
+    };
+    acquire::acquire(&config).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    train::train(&config).unwrap();
+    (dir, config)
+}
+
+/// The pictures in a piece of HTML, each as its words and its size in bytes.
+fn pictures(html: &Html) -> Vec<(String, usize)> {
+    let picture = |markup: &str| {
+        let (tag, _) = markup.split_once('>').unwrap();
+        let (alt, _) = tag.strip_prefix("alt=\"").unwrap().split_once('"').unwrap();
+        (alt.to_owned(), tag.len())
+    };
+    html.as_str().split("<img ").skip(1).map(picture).collect()
+}
+
+/// Five demo sounds one after another, 25 s.
+fn five_sounds() -> Waveform {
+    let samples = (0..5).flat_map(|target| demo::synthesize(0, 2 * target, 1, 0, 0).samples).collect();
+    Waveform { samples, sample_rate: demo::SAMPLE_RATE }
+}
+
+#[test]
+fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
+    let (_dir, config) = trained();
+    let catalog = acquire::open_catalog(&config).unwrap();
+    let evaluation = evaluate::evaluate(&config).unwrap();
+    let good = Config { model: Preset::Good.model(), train: Preset::Good.train(), ..config.clone() };
+    let mut shipped = Classifier::shipped().unwrap();
+    let bell = demo::synthesize(0, 4, 1, 0, 0);
+    let shown: Vec<(&str, usize, Html)> = vec![
+        ("sound", 2, show::sound(&bell, &config.features, "a bell").unwrap()),
+        ("overview", 2, show::overview(&catalog).unwrap()),
+        ("classes", 10, show::classes(&config, &catalog).unwrap()),
+        ("clip", 2, show::clip(&config, &catalog, 0).unwrap()),
+        ("compare", 3, show::compare(&good, &catalog, 0).unwrap()),
+        ("filterbank", 1, show::filterbank(&config.features).unwrap().html()),
+        ("patches", 1, show::patches(&config, 0).unwrap().html()),
+        ("patches of a window", 1, show::patches(&good, 0).unwrap().html()),
+        ("augmented", 6, show::augmented(&good, 0).unwrap()),
+        ("history", 3, show::history(&config).unwrap()),
+        ("histories", 5, show::histories(&[("one", &config), ("the same", &config)]).unwrap()),
+        ("confusion", 1, show::confusion(&evaluation).unwrap().html()),
+        ("recall", 1, show::recall(&evaluation).unwrap().html()),
+        ("reliability", 1, show::reliability(&evaluation).unwrap().html()),
+        ("worst", 2, show::worst(&config, &evaluation, 2).unwrap()),
+        ("embedding map", 1, show::embedding_map(&embeddings::embeddings(&config).unwrap()).unwrap().html()),
+        ("attention", 1, show::attention(&mut shipped, &bell, "a bell").unwrap().html()),
+        ("verdict", 1, show::verdict(&mut shipped, &bell, "a bell").unwrap()),
+        ("verdict of a long recording", 2, show::verdict(&mut shipped, &five_sounds(), "five sounds").unwrap()),
+    ];
+    for (name, expected, html) in shown {
+        let found = pictures(&html);
+        assert_eq!(found.len(), expected, "{name}");
+        for (words, bytes) in found {
+            assert!(bytes <= 300_000, "{name}: {bytes} bytes");
+            assert!(words.split_whitespace().count() >= 4, "{name}: {words}");
+        }
+    }
+}
+
+#[test]
+fn a_long_recording_has_a_timeline_whose_mean_is_the_verdict() {
+    let mut shipped = Classifier::shipped().unwrap();
+    let mut recording = five_sounds();
+    recording.samples.truncate(23 * demo::SAMPLE_RATE as usize);
+    let prediction = shipped.predict(&recording, Path::new("five sounds")).unwrap();
+    assert_eq!((prediction.windows, prediction.timeline.len()), (5, 5));
+    let places: Vec<(f64, f64)> = prediction.timeline.iter().map(|window| (window.start_s, window.end_s)).collect();
+    assert_eq!(places, [(0.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, 20.0), (18.0, 23.0)]);
+    for (i, (label, probability)) in prediction.ranked.iter().enumerate() {
+        let mean = prediction.timeline.iter().map(|window| window.probabilities[i]).sum::<f32>() / 5.0;
+        assert!((mean - probability).abs() < 1e-5, "{label}: {mean} and {probability}");
+    }
+    let first = Waveform { samples: recording.samples[..5 * 44_100].to_vec(), ..recording };
+    let alone = shipped.predict(&first, Path::new("the first")).unwrap();
+    for (label, probability) in &alone.ranked {
+        let place = prediction.ranked.iter().position(|(other, _)| other == label).unwrap();
+        // Resampling sees what follows the cut.
+        assert!((prediction.timeline[0].probabilities[place] - probability).abs() < 1e-2, "{label}");
+    }
+}
+
+#[test]
+fn attention_lies_on_the_first_clip_and_has_a_mean_of_one() {
+    let mut shipped = Classifier::shipped().unwrap();
+    let listening = shipped.listening(&five_sounds()).unwrap();
+    assert_eq!((listening.levels.dim(), listening.attention.dim()), ((64, 313), (4, 313)));
+    assert!((listening.attention.mean().unwrap() - 1.0).abs() < 1e-4);
+    assert!(listening.attention.iter().all(|&value| value >= 0.0));
+    assert!((0.0..1.0).contains(&listening.beyond));
+    let loudest = listening.levels.iter().fold(f32::MIN, |loudest, &level| loudest.max(level));
+    assert!(loudest.abs() < 1e-3, "decibels relative to the loudest: {loudest}");
+    let best = &shipped.predict(&five_sounds(), Path::new("five sounds")).unwrap().ranked[0];
+    assert_eq!(listening.verdict.0, best.0);
+}
+
+#[test]
+fn every_held_out_recording_is_embedded_once_in_the_order_of_the_evaluation() {
+    let (_dir, config) = trained();
+    let (embedded, evaluation) = (embeddings::embeddings(&config).unwrap(), evaluate::evaluate(&config).unwrap());
+    assert_eq!((embedded.test_fold, &embedded.labels), (evaluation.test_fold, &evaluation.labels));
+    assert_eq!(embedded.clips.len(), evaluation.clips.len());
+    for (clip, scored) in embedded.clips.iter().zip(&evaluation.clips) {
+        assert_eq!((&clip.filename, clip.actual), (&scored.filename, scored.actual));
+        assert_eq!(clip.values.len(), config.model.embed_dim);
+    }
+    assert!(embedded.clips[0].values != embedded.clips[1].values);
+}
+
+#[test]
+fn the_overview_counts_what_cannot_be_read() {
+    let (_dir, config) = trained();
+    let catalog = acquire::open_catalog(&config).unwrap();
+    std::fs::write(catalog.path(&catalog.clips[3]), b"no sound at all").unwrap();
+    let found = levels::survey(&catalog);
+    assert_eq!(found.iter().filter(|level| level.is_none()).count(), 1);
+    assert!(found.iter().flatten().all(|level| level.duration_s == 5.0 && (-60.0..0.0).contains(&level.rms_dbfs)));
+    assert!(show::overview(&catalog).unwrap().as_str().contains("1 of 50 recordings could not be read"));
+}
+
+#[test]
+fn a_comparison_plays_the_recording_at_its_own_rate_and_at_that_of_the_features() {
+    let (_dir, config) = trained();
+    let catalog = acquire::open_catalog(&config).unwrap();
+    let shown = show::compare(&config, &catalog, 7).unwrap();
+    assert_eq!(shown.as_str().matches("<audio").count(), 2);
+    assert!(shown.as_str().len() < 600_000, "{} bytes", shown.as_str().len());
+    let tops: Vec<String> = pictures(&shown).into_iter().map(|(alt, _)| alt).collect();
+    let top_hz =
+        |alt: &str| -> f64 { alt.split("bands up to ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap() };
+    assert!(top_hz(&tops[0]) > 20_000.0 && top_hz(&tops[0]) < 22_050.0, "{}", tops[0]);
+    assert!(top_hz(&tops[1]) > 7_000.0 && top_hz(&tops[1]) < 8_000.0, "{}", tops[1]);
+    let beyond = show::compare(&config, &catalog, 50).map(drop).unwrap_err();
+    assert!(matches!(beyond, Error::Config { field: "clip number", .. }), "{beyond}");
+}
+
+#[test]
+fn a_run_without_a_history_is_told_by_its_stage() {
+    let (_dir, config) = trained();
+    let mut other = config.clone();
+    other.train.run_name = "never".into();
+    let error = show::histories(&[("this", &config), ("never", &other)]).map(drop).unwrap_err();
+    assert!(error.to_string().contains("run the stage \"Train\" first"), "{error}");
+    assert!(show::histories(&[]).is_err());
+}
+
+#[test]
+fn the_most_confused_classes_stand_in_a_table_with_their_share() {
+    let (_dir, config) = trained();
+    let evaluation = evaluate::evaluate(&config).unwrap();
+    let mistakes = evaluation.most_confused(3);
+    let table = show::confused(&evaluation, 3).unwrap();
+    assert_eq!(table.as_str().matches("<tr>").count(), 1 + mistakes.len());
+    let first = &mistakes[0];
+    // Every class has one clip in the fold.
+    for text in [&evaluation.labels[first.actual], &evaluation.labels[first.predicted], "1.00"] {
+        assert!(table.as_str().contains(text), "{text}");
+    }
+}
