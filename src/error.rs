@@ -142,6 +142,28 @@ pub enum Error {
         /// What to do now.
         next: String,
     },
+    /// A run is asked for that trains already, in the background or in another program.
+    #[error("training of {} is under way already: wait for it, or stop it first (`run.stop()`, or the other program).", checkpoint.display())]
+    Busy {
+        /// The checkpoint both would write.
+        checkpoint: PathBuf,
+    },
+    /// A run was stopped before its last epoch.
+    #[error("training of {} was stopped after epoch {epoch} of {epochs}: start it again with the same config and it goes on.", checkpoint.display())]
+    Stopped {
+        /// Where its weights are, if an epoch is done.
+        checkpoint: PathBuf,
+        /// The last whole epoch; 0 before the first.
+        epoch: usize,
+        /// Epochs of the whole run.
+        epochs: usize,
+    },
+    /// A run in the background ended before its last epoch.
+    #[error("{reason}")]
+    Background {
+        /// The error that ended it, in words.
+        reason: String,
+    },
     /// libtorch reported an error.
     #[cfg(feature = "torch")]
     #[error("libtorch, {action}: {source}")]

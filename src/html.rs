@@ -1,7 +1,7 @@
 //! Pieces of HTML for the notebook: audio players, tables, and the rows, grids and cards that hold them together.
 //!
-//! No scripts, no style sheets, inline styles only: what JupyterLab's sanitizer leaves of a notebook that is not trusted
-//! yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set here.
+//! No style sheets, inline styles only, and a script nowhere but in [`live`]: what JupyterLab's sanitizer leaves of a notebook that is
+//! not trusted yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set here.
 
 use std::fmt::{self, Write};
 
@@ -225,4 +225,20 @@ pub fn card(title: &str, items: &[Html]) -> Html {
          padding:8px;margin:4px 0\">{heading}{}</div>",
         items.iter().map(|item| format!("<div>{}</div>", item.0)).collect::<String>()
     ))
+}
+
+/// A frame whose picture and words a script brings up to date; `data` is what it reads there. Where scripts do not run, picture and
+/// words stay as they are.
+pub(crate) fn live(id: &str, data: &str, picture: &Html, words: &str, script: &str) -> Html {
+    let frame = card("", &[Html(format!("<div data-picture=\"\">{}</div>", picture.0)), said(words)]);
+    Html(format!(
+        "<div id=\"{}\" data-run=\"{}\">{}</div>\n<script>\n{script}</script>",
+        escape(id),
+        escape(data),
+        frame.0
+    ))
+}
+
+fn said(words: &str) -> Html {
+    Html(format!("<p data-words=\"\" style=\"margin:4px 0\">{}</p>", escape(words)))
 }

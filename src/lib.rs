@@ -11,7 +11,7 @@
 //! | folds | [`dataset`] | `data/processed/` → train, validation, test |
 //! | inputs | [`views`], [`augment`], `input`, `loader` | spectrograms → batches of the network's size |
 //! | model | `model` | an input → logits |
-//! | train | `optim`, `train`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
+//! | train | `optim`, `train`, [`observe`], `run`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
 //! | evaluate, predict | `evaluate`, `embeddings`, `pca`, [`metrics`], `predict` | a checkpoint → numbers |
 //! | life outside | `export` | a checkpoint → files that Python loads |
 //! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
@@ -62,6 +62,7 @@ pub mod metrics;
 #[cfg(feature = "torch")]
 pub mod model;
 pub mod npy;
+pub mod observe;
 #[cfg(feature = "torch")]
 pub mod optim;
 #[cfg(feature = "torch")]
@@ -75,6 +76,10 @@ pub mod progress;
 pub mod resample;
 #[cfg(feature = "torch")]
 pub mod resume;
+#[cfg(feature = "torch")]
+pub mod run;
+#[cfg(feature = "torch")]
+mod run_lock;
 #[cfg(feature = "torch")]
 pub mod ship;
 #[cfg(feature = "pipeline")]
@@ -107,6 +112,7 @@ pub mod prelude {
     pub use crate::features::FeatureConfig;
     pub use crate::predict::{Classifier, copy_examples, predict_folder};
     pub use crate::preprocess::preprocess;
+    pub use crate::run::Run;
     pub use crate::train::train;
     pub use crate::{Error, Result, audio, demo, show, tables};
     pub use polars::prelude::DataFrame;

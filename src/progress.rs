@@ -1,6 +1,9 @@
-//! Progress as whole lines on stdout, throttled: a notebook shows output line by line, so a `\r` bar would stay dark.
+//! Progress on stdout: a bar in a terminal, else whole lines, throttled, because a notebook shows output line by line.
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The least time between two lines, so that a fast stage prints its summary alone.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -46,19 +49,24 @@ pub struct Progress {
     done: u64,
     started: Instant,
     printed: Instant,
+    bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Starts the clock. `total` is `None` when a stream does not say how long it is.
     pub fn new(label: impl Into<String>, unit: Unit, total: Option<u64>) -> Self {
-        let now = Instant::now();
-        Progress { label: label.into(), unit, total, done: 0, started: now, printed: now }
+        let (label, now) = (label.into(), Instant::now());
+        let bar = io::stdout().is_terminal().then(|| bar(&label, total));
+        Progress { label, unit, total, done: 0, started: now, printed: now, bar }
     }
 
-    /// Counts `n` more, and prints a line when the last one is old enough.
+    /// Counts `n` more, and moves the bar, or prints a line when the last one is old enough.
     pub fn add(&mut self, n: u64) {
         self.done += n;
-        if self.printed.elapsed() >= INTERVAL {
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+            bar.set_message(self.line(self.started.elapsed()));
+        } else if self.printed.elapsed() >= INTERVAL {
             self.printed = Instant::now();
             println!("{}", self.line(self.started.elapsed()));
         }
@@ -69,8 +77,18 @@ impl Progress {
         self.done
     }
 
+    /// Takes the bar away and prints nothing: for a stage that has words of its own.
+    pub fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     /// Prints the summary line and returns the time taken.
     pub fn finish(self) -> Duration {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
         let elapsed = self.started.elapsed();
         let (amount, name) = (self.unit.amount(self.done), self.unit.name());
         let rate = self.unit.rate(self.done as f64 / elapsed.as_secs_f64().max(1e-9));
@@ -89,6 +107,17 @@ impl Progress {
             None => format!("{}: {done} {name}, {rate}", self.label),
         }
     }
+}
+
+/// A bar on stdout before the line that others get; without a total, a line that grows.
+fn bar(label: &str, total: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stdout());
+    let template = if total.is_some() { "{wide_bar} {msg}" } else { "{msg}" };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(label.to_owned());
+    bar
 }
 
 #[cfg(test)]

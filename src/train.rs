@@ -17,8 +17,10 @@ use crate::history::{self, EpochRecord};
 use crate::loader::{Loader, stream};
 use crate::metadata::ProcessedClip;
 use crate::model::{TinyAst, verdicts, with_seed};
+use crate::observe::{Console, Observer};
 use crate::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
 use crate::resume::{Progress, State, state_path};
+use crate::run_lock::RunLock;
 use crate::tensors::Precision;
 use crate::{Error, Result, device, files, input};
 
@@ -73,7 +75,20 @@ pub fn history_path(config: &Config) -> PathBuf {
 /// device that is not there, [`Error::Training`] when the loss is no longer a number or far from one that learns, [`Error::Io`] when
 /// the models folder cannot be written.
 pub fn train(config: &Config) -> Result<TrainingReport> {
+    train_observed(config, &mut Console::default())
+}
+
+/// [`train`], followed and stopped by someone else than the console.
+///
+/// # Errors
+/// As [`train`]; [`Error::Stopped`] when the observer ends the run before its last epoch.
+pub fn train_observed(config: &Config, observer: &mut dyn Observer) -> Result<TrainingReport> {
     config.validate()?;
+    train_locked(config, observer, RunLock::take(config)?)
+}
+
+/// [`train_observed`] by the owner of the run's lock, which is let go at the end.
+pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: RunLock) -> Result<TrainingReport> {
     check_writable(&checkpoint_path(config))?;
     let started = Instant::now();
     let device = device::select(config.train.device)?;
@@ -82,7 +97,7 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let num_classes = check_classes(config, &dataset)?;
     let loader = Loader::new(config, &dataset, &split.train, device)?;
     let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
-    println!("{}", describe(&split, device));
+    observer.say(&describe(&split, device));
 
     let vs = VarStore::new(device);
     let model = TinyAst::new(vs.root(), &config.model, num_classes, config.train.seed)?;
@@ -95,14 +110,18 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
     let mut run = begin(config, &dataset, &split);
     if config.train.resume {
         let state = State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average };
-        run = go_on(state, config, run)?;
+        run = go_on(state, config, run, observer)?;
     }
     let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
 
     for epoch in run.history.len() + 1..=config.train.epochs {
         let epoch_started = Instant::now();
+        observer.epoch_begins(epoch, config.train.epochs, split.train.len());
         let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
         for (inputs, targets) in loader.epoch(epoch) {
+            if observer.is_stopped() {
+                return Err(stopped(config, epoch - 1));
+            }
             run.step += 1;
             rate = learning_rate(&config.train, run.step, n_steps);
             let forward = || tch::autocast(half_precision, || model.forward_t(&inputs, true));
@@ -124,6 +143,7 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
             }
             loss_sum += loss * targets.size()[0] as f64;
             right += count_right(&logits, &targets.argmax(-1, false));
+            observer.step_ends(targets.size()[0] as usize);
         }
         let (n_clips, train_s) = (split.train.len() as f64, epoch_started.elapsed().as_secs_f64());
         if loss_sum / n_clips > DIVERGED * (num_classes.max(2) as f64).ln() {
@@ -152,7 +172,7 @@ pub fn train(config: &Config) -> Result<TrainingReport> {
         State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average }
             .save(&state_path(config), &run)?;
         weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
-        println!("{}", progress_line(&run.history, config.train.epochs));
+        observer.epoch_ends(&run.history, config.train.epochs);
     }
     // Again, for a run that was stopped between its last state and its last checkpoint.
     weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
@@ -202,15 +222,16 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
 }
 
 /// Takes up the state of this run if it was stopped, and says so.
-fn go_on(mut state: State, config: &Config, begun: Progress) -> Result<Progress> {
+fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn Observer) -> Result<Progress> {
     let path = state_path(config);
     match state.restore(&path, &begun)? {
         Some(progress) => {
-            println!("going on after epoch {} of {}", progress.history.len(), config.train.epochs);
+            observer.say(&format!("going on after epoch {} of {}", progress.history.len(), config.train.epochs));
             Ok(progress)
         }
         None if path.exists() => {
-            println!("{} belongs to other settings or data: starting from the beginning", path.display());
+            let path = path.display();
+            observer.say(&format!("{path} belongs to other settings or data: starting from the beginning"));
             Ok(begun)
         }
         None => Ok(begun),
@@ -289,18 +310,6 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
     Error::Training { epoch: run.history.len() + 1, step: run.step, learning_rate, reason: reason.into(), next }
 }
 
-fn progress_line(history: &[EpochRecord], epochs: usize) -> String {
-    let Some(last) = history.last() else { return String::new() };
-    let left_s = last.elapsed_s / last.epoch as f64 * (epochs - last.epoch) as f64;
-    let validation = match (last.validation_loss, last.validation_accuracy) {
-        (Some(loss), Some(accuracy)) => format!(" | validation loss {loss:.3}, accuracy {:.1} %", 100.0 * accuracy),
-        _ => String::new(),
-    };
-    format!(
-        "epoch {} of {epochs} | loss {:.3}, accuracy {:.1} %{validation} | {:.0} clips/s, {left_s:.0} s left",
-        last.epoch,
-        last.train_loss,
-        100.0 * last.train_accuracy,
-        last.clips_per_s
-    )
+fn stopped(config: &Config, epoch: usize) -> Error {
+    Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs: config.train.epochs }
 }

@@ -5,15 +5,15 @@
 mod block;
 pub mod hugging_face;
 mod rollout;
+mod seed;
 mod stem;
 mod summary;
-
-use std::sync::{Mutex, PoisonError};
 
 use tch::nn::{self, Init, Module, ModuleT, Path};
 use tch::{Kind, Tensor};
 
 use self::block::Block;
+pub use self::seed::with_seed;
 use self::stem::StemLayers;
 pub use self::summary::{LayerSummary, ModelSummary};
 use crate::Result;
@@ -35,16 +35,6 @@ pub struct TinyAst {
     norm: nn::LayerNorm,
     token_score: Option<nn::Linear>,
     head: nn::Linear,
-}
-
-/// libtorch draws all random numbers of a process from one generator: those who need the numbers of a seed take turns.
-static GENERATOR: Mutex<()> = Mutex::new(());
-
-/// Runs `work` with libtorch's random numbers those of a seed, whatever other threads do.
-pub fn with_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
-    let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(seed as i64);
-    work()
 }
 
 impl TinyAst {

@@ -22,6 +22,12 @@ pub(super) const SERIES: [RGBColor; 7] = [
     RGBColor(0x00, 0x00, 0x00),
 ];
 
+/// A colour of the palette as a web page names it.
+pub(crate) fn series_hex(i: usize) -> String {
+    let RGBColor(red, green, blue) = SERIES[i % SERIES.len()];
+    format!("#{red:02X}{green:02X}{blue:02X}")
+}
+
 /// Sixteen points of "magma" by Smith and van der Walt (matplotlib, CC0), perceptually even by CAM02-UCS; straight lines
 /// between them stay within 3 of 255 of its 256 colours.
 const MAGMA: [[u8; 3]; 16] = [

@@ -21,6 +21,7 @@ mod training;
 
 pub use attention::attention;
 pub use classes::{BarStyle, bars, confusion_matrix};
+pub(crate) use colors::series_hex;
 pub use front_end::{filterbank, patches};
 pub use picture::Picture;
 pub use reliability::reliability;

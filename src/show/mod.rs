@@ -3,6 +3,7 @@
 mod dataset;
 mod evaluation;
 mod network;
+mod panel;
 mod prediction;
 mod sound;
 mod training;
@@ -15,6 +16,7 @@ use crate::html::{self, Cell, Html};
 pub use dataset::{augmented, classes, clip, compare, metadata, overview};
 pub use evaluation::{class_scores, confused, confusion, embedding_map, examples, recall, reliability, worst};
 pub use network::{attention, model, patches};
+pub use panel::panel;
 pub use prediction::{prediction_table, predictions, verdict};
 pub use sound::{filterbank, sound};
 pub use training::{histories, history};

@@ -1,0 +1,118 @@
+// Draws a run's history while it grows: reads the CSV that training leaves after every epoch through Jupyter's own file endpoint.
+(function () {
+  "use strict";
+  const panel = document.getElementById("PANEL_ID");
+  if (!panel) return;
+  const SERIES = ["SERIES_A", "SERIES_B"];
+  const POLL_MS = 1000;
+  const QUIET_MS = 15 * 60 * 1000;
+  const { history, started, epochs } = JSON.parse(panel.dataset.run);
+  const words = panel.querySelector("[data-words]");
+  const picture = panel.querySelector("[data-picture]");
+
+  // Where Jupyter serves this notebook's folder: its base address, and the folder of the page's notebook.
+  function addresses() {
+    const settings = document.getElementById("jupyter-config-data");
+    const base = settings ? JSON.parse(settings.textContent).baseUrl : document.body.dataset.baseUrl || "/";
+    const open = /\/(?:tree|notebooks|edit)\/(.*)$/.exec(location.pathname);
+    const folder = open && open[1].includes("/") ? open[1].replace(/[^/]*$/, "") : "";
+    return [...new Set([folder, ""])].map((place) => base + "files/" + place + history);
+  }
+
+  // The history as an array of rows, [] before this run's first epoch, null where it cannot be read.
+  async function read() {
+    let answered = false;
+    for (const address of addresses()) {
+      const answer = await fetch(address + "?" + Date.now(), { cache: "no-store", credentials: "same-origin" }).catch(() => null);
+      if (!answer) continue;
+      answered = true;
+      if (!answer.ok) continue;
+      const changed = Date.parse(answer.headers.get("last-modified") || "");
+      // An older run of this name left the file; a run that goes on adds to it at its next epoch.
+      if (changed + 1000 < started) return [];
+      const [names, ...rows] = (await answer.text()).trim().split("\n").map((line) => line.trim().split(","));
+      return rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : Number(row[i])])));
+    }
+    return answered ? [] : null;
+  }
+
+  function element(name, attributes, text) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  // One chart over epochs; `curves` are [name, values], a value null where there is none.
+  function chart(title, unit, curves) {
+    const [width, height, left, top, right, bottom] = [420, 230, 52, 40, 408, 190];
+    const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title} over epochs` });
+    svg.style.cssText = "max-width:100%;font:12px sans-serif;background:#fff;color:#222;fill:currentColor";
+    const values = curves.flatMap(([, points]) => points).filter((value) => value !== null);
+    const low = Math.min(...values, 0);
+    const high = Math.max(...values, low + 1e-9);
+    const x = (epoch) => left + ((right - left) * (epoch - 0.5)) / epochs;
+    const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
+    svg.append(element("text", { x: left, y: 14, "font-weight": "bold" }, `${title} (${unit})`));
+    for (const share of [0, 0.5, 1]) {
+      const value = low + share * (high - low);
+      svg.append(element("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-opacity": 0.25 }));
+      svg.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(3)));
+    }
+    for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs])) {
+      svg.append(element("text", { x: x(epoch), y: bottom + 17, "text-anchor": "middle" }, epoch));
+    }
+    svg.append(element("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, "epoch"));
+    let at = left;
+    curves.forEach(([name, points], i) => {
+      const color = SERIES[i];
+      const drawn = points.map((value, epoch) => (value === null ? null : `${x(epoch + 1)},${y(value)}`)).filter(Boolean);
+      if (drawn.length === 0) return;
+      svg.append(element("polyline", { points: drawn.join(" "), fill: "none", stroke: color, "stroke-width": 2 }));
+      const [cx, cy] = drawn[drawn.length - 1].split(",");
+      svg.append(element("circle", { cx, cy, r: 3, fill: color }));
+      svg.append(element("line", { x1: at, x2: at + 16, y1: 28, y2: 28, stroke: color, "stroke-width": 2 }));
+      svg.append(element("text", { x: at + 20, y: 32 }, name));
+      at += 110;
+    });
+    return svg;
+  }
+
+  function draw(rows) {
+    const column = (name, scale) => rows.map((row) => (row[name] === null ? null : scale * row[name]));
+    picture.replaceChildren(
+      chart("loss", "nats", [["training", column("train_loss", 1)], ["validation", column("validation_loss", 1)]]),
+      chart("accuracy", "% of clips", [["training", column("train_accuracy", 100)], ["validation", column("validation_accuracy", 100)]]),
+    );
+    panel.dataset.epoch = rows.length;
+  }
+
+  function tell(rows) {
+    const last = rows[rows.length - 1];
+    const left = (last.elapsed_s / last.epoch) * (epochs - last.epoch);
+    const rate = `${last.clips_per_s.toFixed(0)} clips/s`;
+    return last.epoch >= epochs
+      ? `finished: ${epochs} epochs, loss ${last.train_loss.toFixed(3)}, ${rate}`
+      : `epoch ${last.epoch} of ${epochs}, loss ${last.train_loss.toFixed(3)}, ${rate}, ${left.toFixed(0)} s left`;
+  }
+
+  let [seen, news] = [-1, Date.now()];
+  async function poll() {
+    // The cell was run again, or its output cleared.
+    if (!panel.isConnected) return;
+    const rows = await read();
+    if (rows === null) {
+      words.textContent = "A picture of the moment the cell was run: the run's history cannot be reached from this page.";
+      return;
+    }
+    if (rows.length !== seen) {
+      [seen, news] = [rows.length, Date.now()];
+      if (rows.length > 0) draw(rows);
+    }
+    const quiet = Date.now() - news;
+    const wait = quiet > 20000 ? ` (no news for ${(quiet / 1000).toFixed(0)} s: a long epoch, or the run was stopped)` : "";
+    words.textContent = (rows.length > 0 ? tell(rows) : "the first epoch is under way") + wait;
+    if (rows.length < epochs && quiet < QUIET_MS) setTimeout(poll, POLL_MS);
+  }
+  poll();
+})();
