@@ -91,6 +91,14 @@ impl Classifier {
         Self::load(Path::new(SHIPPED), Device::Cpu)
     }
 
+    /// Reads the network that the config's run trained, on the config's device.
+    ///
+    /// # Errors
+    /// As [`checkpoint::load`]; [`Error::Config`] for a device that is not there.
+    pub fn of_run(config: &Config) -> Result<Self> {
+        Self::load(&checkpoint_path(config), device::select(config.train.device)?)
+    }
+
     /// Class names in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.checkpoint.info.labels
@@ -169,7 +177,7 @@ impl Classifier {
 /// [`Error::StageMissing`] before training, [`Error::Checkpoint`] for a damaged checkpoint, [`Error::Dataset`] when the folder
 /// holds no audio file.
 pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
-    let mut classifier = Classifier::load(&checkpoint_path(config), device::select(config.train.device)?)?;
+    let mut classifier = Classifier::of_run(config)?;
     let dir = &config.data.test_dir;
     let paths = recordings(dir)?;
     if paths.is_empty() {
