@@ -1,9 +1,13 @@
 //! How a training run is followed and stopped while it goes on.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::history::EpochRecord;
 use crate::progress::{Progress, Unit};
+
+/// The least time between two lines within an epoch: most epochs are over before it.
+const WITHIN_EPOCH: Duration = Duration::from_secs(10);
 
 /// Whoever follows a run. [`Console`] prints; a run in the background keeps quiet and takes notes.
 pub trait Observer {
@@ -38,7 +42,7 @@ impl Observer for Console {
 
     fn epoch_begins(&mut self, epoch: usize, epochs: usize, n_clips: usize) {
         let label = format!("epoch {epoch} of {epochs}");
-        self.progress = Some(Progress::new(label, Unit::Items("clips"), Some(n_clips as u64)));
+        self.progress = Some(Progress::new(label, Unit::Items("clips"), Some(n_clips as u64)).every(WITHIN_EPOCH));
     }
 
     fn step_ends(&mut self, n_clips: usize) {

@@ -49,6 +49,7 @@ pub struct Progress {
     done: u64,
     started: Instant,
     printed: Instant,
+    interval: Duration,
     bar: Option<ProgressBar>,
 }
 
@@ -57,7 +58,12 @@ impl Progress {
     pub fn new(label: impl Into<String>, unit: Unit, total: Option<u64>) -> Self {
         let (label, now) = (label.into(), Instant::now());
         let bar = io::stdout().is_terminal().then(|| bar(&label, total));
-        Progress { label, unit, total, done: 0, started: now, printed: now, bar }
+        Progress { label, unit, total, done: 0, started: now, printed: now, interval: INTERVAL, bar }
+    }
+
+    /// The same with another least time between two lines.
+    pub fn every(self, interval: Duration) -> Self {
+        Progress { interval, ..self }
     }
 
     /// Counts `n` more, and moves the bar, or prints a line when the last one is old enough.
@@ -66,7 +72,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
             bar.set_message(self.line(self.started.elapsed()));
-        } else if self.printed.elapsed() >= INTERVAL {
+        } else if self.printed.elapsed() >= self.interval {
             self.printed = Instant::now();
             println!("{}", self.line(self.started.elapsed()));
         }

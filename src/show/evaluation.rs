@@ -88,7 +88,7 @@ pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
         reference: Some((1.0 / evaluation.labels.len().max(1) as f64, "chance".into())),
         highlight: None,
     };
-    plot::bars(&format!("accuracy by class, fold {}", evaluation.test_fold), &labels, &values, &style)
+    plot::bars(&format!("recall by class, fold {}", evaluation.test_fold), &labels, &values, &style)
 }
 
 /// Precision, recall and F1 of each class on the held-out fold.

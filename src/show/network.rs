@@ -59,7 +59,7 @@ pub fn attention(classifier: &mut Classifier, waveform: &Waveform, title: &str) 
     let axes = mel_axes(&listening.features, listening.levels.ncols(), "dB")?;
     let axes = MelAxes { limits: Some((-listening.features.top_db, 0.0)), ..axes };
     let (label, probability) = &listening.verdict;
-    let title = format!("{title}, heard as {label} ({:.0} %)", 100.0 * probability);
+    let title = format!("{title}: {label}, {:.0} %", 100.0 * probability);
     plot::attention(listening.levels.view(), &axes, listening.attention.view(), &title)
 }
 
