@@ -120,9 +120,24 @@ class Cells:
     def __init__(self, manager, client) -> None:
         self.manager, self.client = manager, client
 
+    def send(self, source: str) -> str:
+        """Sends a cell and does not wait for it; the name of the request."""
+        return self.client.execute(source)
+
+    def interrupt(self) -> None:
+        """Interrupts the cell that runs, and waits until the kernel takes the next one."""
+        self.manager.interrupt_kernel()
+        deadline = time.monotonic() + CELL_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Empty):
+                message = self.client.get_iopub_msg(timeout=1)
+                if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                    return
+        raise SystemExit("the kernel did not answer to an interrupt")
+
     def run(self, source: str) -> str:
-        """Runs a cell and gives what it shows; anything on stderr ends the benchmark."""
-        request = self.client.execute(source)
+        """Runs a cell and gives what it shows; anything on stderr ends the program."""
+        request = self.send(source)
         shown, idle = "", False
         deadline = time.monotonic() + CELL_LIMIT_S
         while True:
@@ -160,9 +175,9 @@ class Cells:
 
 
 @contextlib.contextmanager
-def running_kernel() -> Iterator[Cells]:
-    """A kernel of the project, shut down at the end whatever happens."""
-    os.environ.update({**jupyter.environment(), "DATA_DIR": DATA_DIR, "DATASET": "demo"})
+def running_kernel(data_dir: pathlib.Path | str = DATA_DIR) -> Iterator[Cells]:
+    """A kernel of the project on the demo data, with its data under `data_dir`; shut down at the end whatever happens."""
+    os.environ.update({**jupyter.environment(), "DATA_DIR": str(data_dir), "DATASET": "demo"})
     from jupyter_client.manager import KernelManager  # once the variables above say where kernels are
 
     manager = KernelManager(kernel_name=kernel.KERNEL)

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import drift
 import jupyter
 import kernel
 from steps import ROOT, TARGET, Clock, SetupError, run
@@ -36,6 +37,11 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     shutil.rmtree(ROOT / data_dir, ignore_errors=True)
     with clock.step("the notebook on embedded data"):
         execute_notebook(TARGET / "test-notebook", data_dir, {"DATASET": "demo"})
+    with clock.step("the notebook's stored outputs"):
+        executed = TARGET / "test-notebook" / f"{kernel.NOTEBOOK.stem}.executed.ipynb"
+        if changed := drift.differences(kernel.NOTEBOOK, executed):
+            lines = "\n  ".join(changed)
+            raise SetupError(f"the outputs stored in {kernel.NOTEBOOK.name} are old; `make notebook` renews them:\n  {lines}")
 
 
 def execute_notebook(
