@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-export lab notebook run-esc10 five-folds ablation check-shipped bench setup fmt clean
+.PHONY: help run test test-export lab notebook run-esc10 five-folds ablation check-shipped bench bench-notebook setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -46,7 +46,10 @@ check-shipped: ## Score the shipped network on ESC-10's fold 1 again, beside wha
 	$(PREPARE) check-shipped
 
 bench: setup ## Measure speed
-	@. .tools/env.sh && $(PYTHON) bench/run.py
+	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
+
+bench-notebook: setup ## Measure how long the notebook lets a person wait, cell by cell
+	@. .tools/env.sh && .tools/venv/bin/python bench/run.py notebook
 
 setup: ## Set up without running anything
 	$(PREPARE) setup

@@ -1,6 +1,7 @@
 """The peers' side of the training stage: `python bench/training_peers.py steps|predict`, jobs and answers by lines.
 
-As `python bench/training_peers.py cold CHECKPOINT RECORDING` it classifies one recording and ends.
+As `python bench/training_peers.py cold CHECKPOINT RECORDING` it classifies one recording and ends; as
+`… resample CHECKPOINT RECORDING COPY` it writes a copy of one at the checkpoint's rate.
 """
 from __future__ import annotations
 
@@ -162,7 +163,8 @@ class Classifier:
     def __init__(self, path: str, network: str) -> None:
         info, weights = tiny_ast.read(path)
         self.labels, self.features = info["labels"], info["settings"]["features"]
-        self.input_size = info["model"]["input_size"]
+        self.input_size, self.view = info["model"]["input_size"], info["model"]["view"]
+        weights = {name: values.float() for name, values in weights.items()}
         self.n_samples = round(info["settings"]["clip"]["duration_s"] * self.features["sample_rate"])
         if network == "vit":
             model = vit(info["model"], weights)
@@ -188,12 +190,41 @@ class Classifier:
             hop_length=features["hop_length"],
             n_mels=features["n_mels"],
         )
-        log_mel = librosa.power_to_db(mel, ref=np.max, top_db=features["top_db"])
-        log_mel = (log_mel - log_mel.mean()) / (log_mel.std() + 1e-6)
-        inputs = torch.from_numpy(log_mel)[None, None]
-        inputs = F.interpolate(inputs, self.input_size, mode="bilinear", antialias=True)
-        top = self.forward(inputs)[0].softmax(-1).topk(TOP)
+        inputs = torch.from_numpy(np.stack([self.normalized(view) for view in self.views(mel)]))[:, None]
+        if self.view == "Whole":
+            inputs = F.interpolate(inputs, self.input_size, mode="bilinear", antialias=True)
+        top = self.forward(inputs).softmax(-1).mean(0).topk(TOP)
         return [(self.labels[i], p) for p, i in zip(top.values.tolist(), top.indices.tolist())]
+
+    def normalized(self, mel):
+        """Mel powers in decibels below their own maximum, with mean 0 and deviation 1."""
+        import librosa
+        import numpy as np
+
+        log_mel = librosa.power_to_db(mel, ref=np.max, top_db=self.features["top_db"])
+        return (log_mel - log_mel.mean()) / (log_mel.std() + 1e-6)
+
+    def views(self, mel):
+        """The parts of a clip whose verdicts are averaged: the whole, or windows spread over where it sounds (to -60 dB)."""
+        import librosa
+        import numpy as np
+
+        if self.view == "Whole":
+            return [mel]
+        power = 10.0 ** (librosa.power_to_db(mel, ref=np.max, top_db=self.features["top_db"]) / 10.0)
+        n_frames, n_views = self.input_size[1], self.view["Windows"]["n_views"]
+        sounding = np.flatnonzero((power > 1e-6).any(0))
+        first, behind = (sounding[0], sounding[-1] + 1) if sounding.size else (0, power.shape[1])
+        low, high = sorted((int(first), int(behind) - n_frames))
+        views = []
+        for view in range(n_views):
+            start = low + (high - low) * (view + 0.5) / n_views
+            start = int(np.copysign(np.floor(abs(start) + 0.5), start))
+            window = np.zeros((power.shape[0], n_frames), np.float32)
+            begin, end = max(start, 0), min(start + n_frames, power.shape[1])
+            window[:, begin - start : end - start] = power[:, begin:end]
+            views.append(window)
+        return views
 
 
 def predict_jobs() -> dict:
@@ -216,6 +247,14 @@ def main() -> None:
     if sys.argv[1] == "cold":
         # The network by hand: importing transformers takes longer than all the rest.
         print(json.dumps({"top": Classifier(sys.argv[2], "by_hand").predict(sys.argv[3])}))
+        return
+    if sys.argv[1] == "resample":
+        import librosa
+        import soundfile
+
+        info, _ = tiny_ast.read(sys.argv[2])
+        samples, rate = librosa.load(sys.argv[3], sr=info["settings"]["features"]["sample_rate"])
+        soundfile.write(sys.argv[4], samples, rate, subtype="FLOAT")
         return
     jobs = {"steps": steps_jobs, "predict": predict_jobs}[sys.argv[1]]()
     jobs["threads"] = lambda: {"threads": torch.get_num_threads()}

@@ -1,5 +1,4 @@
-//! Our side of `bench/run.py training`: takes jobs as lines of JSON, answers each with a line of JSON. As
-//! `bench_training predict CHECKPOINT RECORDING` it classifies one recording and ends.
+//! Our side of `bench/run.py training`: takes jobs as lines of JSON, answers each with a line of JSON.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -66,14 +65,6 @@ impl Name {
 type Answer = Result<Value, Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, checkpoint, recording] = &arguments[..]
-        && command == "predict"
-    {
-        let prediction = Classifier::load(Path::new(checkpoint), Device::Cpu)?.predict_file(Path::new(recording))?;
-        println!("{}", json!({ "top": top(&prediction) }));
-        return Ok(());
-    }
     let (mut runs, mut classifier, mut loader) = (HashMap::new(), None, None);
     for line in std::io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line?)? {
