@@ -7,10 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
+import browser
 import checks
 import esc10
 import jupyter
 import kernel
+import lab
 import libtorch
 import prerequisites
 import study
@@ -60,6 +62,14 @@ def test(clock: Clock) -> None:
     checks.run_all(clock, set_up(clock, for_tests=True))
 
 
+def test_browser(clock: Clock) -> None:
+    """The notebook in a real JupyterLab, by way of Chromium."""
+    chromium = browser.find_chromium()
+    set_up(clock)
+    browser.install(clock)
+    browser.test(clock, chromium)
+
+
 def run_esc10(clock: Clock) -> None:
     """The whole notebook on real recordings, downloaded from an archive served on this machine."""
     script = esc10.packing_script()
@@ -82,17 +92,13 @@ def check_shipped(clock: Clock) -> None:
     study.study(clock, set_up_libtorch(clock), "check")
 
 
-def lab(clock: Clock) -> None:
+def open_lab(clock: Clock) -> None:
     """JupyterLab with the notebook open."""
     set_up(clock)
     say("JupyterLab opens in the browser; Ctrl-C here ends it.")
     environment = {**os.environ, **jupyter.environment()}
     os.chdir(ROOT)
-    # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
-    as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    # Looking for language servers runs npm, which writes into the home folder.
-    quiet = "--LanguageServerManager.autodetect=False"
-    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, quiet, kernel.NOTEBOOK.name]
+    command = lab.command(kernel.NOTEBOOK.name)
     os.execve(command[0], command, environment)
 
 
@@ -101,11 +107,12 @@ COMMANDS = {
     "run": run_notebook,
     "notebook": refresh_notebook,
     "test": test,
+    "test-browser": test_browser,
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,
     "check-shipped": check_shipped,
-    "lab": lab,
+    "lab": open_lab,
 }
 
 

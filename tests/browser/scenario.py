@@ -1,0 +1,193 @@
+"""What a person does with the notebook in JupyterLab, and what must be on the page after it.
+
+`scenario.py ADDRESS NOTEBOOK CHROMIUM OUTPUT`: the address of a copy in a running JupyterLab ($JUPYTER_TOKEN lets in),
+the notebook file it was copied from, the browser, and the folder for screenshots. Each step stands on the one before,
+so the first that fails ends the test.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from notebook_page import SIZE, Cell, Failed, NotebookPage
+from playwright.sync_api import Error, sync_playwright
+from stored import StoredCell, code_cells
+
+# For the whole notebook on a busy machine; idle it takes a minute.
+NOTEBOOK_S = 600.0
+CELL_S = 180.0
+SET_UP = "Set-up"
+PREPROCESS = "preprocess(&config)"
+ALL_REUSED = "0 recordings computed, 400 reused"
+LONG_CELL = 'println!("the long cell runs");\nstd::thread::sleep(std::time::Duration::from_secs(3600));'
+
+
+class Scenario:
+    """The steps, in the order in which they are taken."""
+
+    def __init__(self, notebook: NotebookPage, address: str, stored: list[StoredCell], output: Path) -> None:
+        self.notebook = notebook
+        self.address = address
+        self.stored = stored
+        self.output = output
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """Claims, each with what proves it."""
+        return [
+            ("the notebook opens, and its kernel answers", self.open),
+            ("an untrusted copy shows every picture and player", self.shown_without_trust),
+            ("Run All Cells runs every cell and leaves no complaint", self.run_all),
+            ("every picture is there in the light and in the dark theme", self.both_themes),
+            ("a stage runs again by itself", self.one_stage_again),
+            ("an interrupted cell leaves the finished stages as they were", self.interrupt),
+            ("Restart Kernel and Run All Cells does it all again", self.restart),
+        ]
+
+    def open(self) -> None:
+        """As the browser does at the end of `make lab`."""
+        self.notebook.open(self.address, os.environ["JUPYTER_TOKEN"], len(self.stored))
+
+    def shown_without_trust(self) -> None:
+        """The sanitizer of outputs nobody vouches for leaves pictures and players alone."""
+        self.notebook.wait_until("the notebook is not trusted", lambda: "not trusted" in self.notebook.trust(), 60)
+        self.check_media(self.notebook.cells())
+
+    def run_all(self) -> None:
+        """From a page without outputs, so that whatever is there afterwards is new."""
+        self.notebook.choose("Edit", "Clear Outputs of All Cells")
+        self.notebook.wait_until("the outputs are gone", lambda: not any(c.text for c in self.notebook.cells()), 60)
+        self.notebook.choose("Run", "Run All Cells")
+        self.wait_for_whole_run()
+
+    def both_themes(self) -> None:
+        """Also leaves a picture of the whole notebook in each."""
+        for theme in ("Dark", "Light"):
+            self.notebook.use_theme(f"JupyterLab {theme}")
+            self.check_media(self.notebook.cells())
+            self.notebook.photograph(self.output / f"{theme.lower()}.png")
+
+    def one_stage_again(self) -> None:
+        """A stage that computes, and a cell that draws."""
+        self.preprocess_again()
+        drawing = next(index for index, cell in enumerate(self.stored) if cell.pictures)
+        self.run_again(drawing)
+
+    def interrupt(self) -> None:
+        """Files stay, outputs stay, and after Set-up the work goes on."""
+        last = len(self.stored) - 1
+        self.notebook.add_cell_below(last, LONG_CELL)
+        long = last + 1
+        self.notebook.start_cell(long)
+        self.notebook.wait_until("the long cell runs", lambda: "runs" in self.notebook.cells()[long].text, CELL_S)
+        self.notebook.choose("Kernel", "Interrupt Kernel")
+        self.notebook.wait_until("the long cell is over", lambda: self.notebook.cells()[long].count is not None, 60)
+        self.notebook.delete_cell(long)
+        self.check_whole_page(self.notebook.cells())
+        for index, cell in enumerate(self.stored):
+            if cell.stage == SET_UP:
+                self.run_again(index)
+        self.preprocess_again()
+
+    def restart(self) -> None:
+        """The counts go up from top to bottom again, which they do not before, for single cells ran later."""
+        self.notebook.choose("Kernel", "Restart Kernel and Run All Cells…")
+        self.notebook.confirm()
+        self.wait_for_whole_run()
+
+    def preprocess_again(self) -> None:
+        """Preprocessing what is preprocessed computes nothing, and says so."""
+        stage = next(index for index, cell in enumerate(self.stored) if PREPROCESS in cell.source)
+        said = self.run_again(stage).text
+        if ALL_REUSED not in said:
+            raise Failed(f'code cell {stage + 1}: expected "{ALL_REUSED}", found "{said.strip()}"')
+
+    def run_again(self, index: int) -> Cell:
+        """Runs one cell; it must get the highest count of all, and its pictures back."""
+        before = max(cell.count or 0 for cell in self.notebook.cells())
+        cell = self.notebook.run_cell(index, CELL_S)
+        if (cell.count or 0) <= before:
+            raise Failed(f"code cell {index + 1}: expected a count above {before}, found {cell.prompt}")
+        self.check_whole_page(self.notebook.cells())
+        return cell
+
+    def wait_for_whole_run(self) -> None:
+        """Until every cell has run in turn; stops at the first complaint."""
+
+        def is_over() -> bool:
+            cells = self.notebook.cells()
+            check_complaints(cells)
+            return ran_in_turn(cells) and self.notebook.idle()
+
+        self.notebook.wait_until("every cell has run", is_over, NOTEBOOK_S)
+        self.check_whole_page(self.notebook.cells())
+
+    def check_whole_page(self, cells: list[Cell]) -> None:
+        """No cell waits, none complains, and the pictures are those of the notebook file."""
+        check_complaints(cells)
+        waiting = [str(number) for number, cell in enumerate(cells, 1) if cell.count is None]
+        if waiting:
+            raise Failed(f"without an execution count: code cells {', '.join(waiting)}")
+        self.check_media(cells)
+
+    def check_media(self, cells: list[Cell]) -> None:
+        """As many pictures and players under each cell as in the notebook file, all loaded."""
+        if len(cells) != len(self.stored):
+            raise Failed(f"expected {len(self.stored)} code cells, found {len(cells)}")
+        # Decoding a picture or the head of a recording takes the page a moment.
+        self.notebook.wait_until("pictures and players are loaded", lambda: is_loaded(self.notebook.cells()), 60)
+        for number, (cell, stored) in enumerate(zip(self.notebook.cells(), self.stored), 1):
+            found = (len(cell.picture_widths), len(cell.player_seconds))
+            if found != (stored.pictures, stored.players):
+                wanted = f"{stored.pictures} pictures and {stored.players} players, as in the notebook file"
+                raise Failed(f"code cell {number}: expected {wanted}, found {found[0]} and {found[1]}")
+
+
+def check_complaints(cells: list[Cell]) -> None:
+    """The kernel reports a panic or a failed `?` on stderr and in no other way."""
+    for number, cell in enumerate(cells, 1):
+        if cell.complaint:
+            raise Failed(f"code cell {number} left on stderr or as an error:\n{cell.complaint}")
+
+
+def ran_in_turn(cells: list[Cell]) -> bool:
+    """Whether every cell has a count, each higher than the one above."""
+    counts = [cell.count for cell in cells]
+    return None not in counts and counts == sorted(set(counts))
+
+
+def is_loaded(cells: list[Cell]) -> bool:
+    """Whether every picture has a width, and every player a length."""
+    return all(all(cell.picture_widths) and all(cell.player_seconds) for cell in cells)
+
+
+def play(notebook: NotebookPage, steps: list[tuple[str, Callable[[], None]]], output: Path) -> bool:
+    """Takes the steps up to the first that fails."""
+    for number, (claim, prove) in enumerate(steps):
+        start = time.monotonic()
+        try:
+            prove()
+        except (Failed, Error) as error:
+            notebook.photograph_as_it_stands(output / "failed.png")
+            print(f"FAILED  {claim}\n{error}\nThe page at that moment: {output / 'failed.png'}")
+            print(f"{number} passed, 1 failed", flush=True)
+            return False
+        print(f"ok      {claim} ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"{len(steps)} passed, 0 failed", flush=True)
+    return True
+
+
+def main(address: str, notebook_file: str, chromium: str, folder: str) -> int:
+    """Opens the notebook in the browser and plays the scenario."""
+    output = Path(folder)
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
+        notebook = NotebookPage(browser.new_page(viewport=SIZE))
+        scenario = Scenario(notebook, address, code_cells(Path(notebook_file)), output)
+        return 0 if play(notebook, scenario.steps(), output) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
