@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from cells import Cell, Failed
 from playwright.sync_api import Error, Page
 
 # For a step of the page itself, not for a cell.
@@ -30,27 +30,6 @@ READ_CELLS = """() => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell')
         player_seconds: every('audio').map(player => player.error ? 0 : player.duration || 0),
     };
 })"""
-
-
-class Failed(Exception):
-    """What the page should have shown, and what it did."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A code cell as the page shows it. A picture or player that did not load has a width or length of 0."""
-
-    prompt: str
-    text: str
-    complaint: str
-    picture_widths: list[int]
-    player_seconds: list[float]
-
-    @property
-    def count(self) -> int | None:
-        """Its execution count; none while it waits or runs, or before it ever ran."""
-        digits = self.prompt.strip("[]: \n\xa0")
-        return int(digits) if digits.isdigit() else None
 
 
 class NotebookPage:

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from notebook_page import SIZE, Cell, Failed, NotebookPage
+from cells import Cell, Failed, check_complaints, check_finished, check_media, ran_in_turn, unloaded
+from notebook_page import SIZE, NotebookPage
 from playwright.sync_api import Error, sync_playwright
 from stored import StoredCell, code_cells
 
 # For the whole notebook on a busy machine; idle it takes a minute.
 NOTEBOOK_S = 600.0
 CELL_S = 180.0
+LOAD_S = 60.0
 SET_UP = "Set-up"
 PREPROCESS = "preprocess(&config)"
 ALL_REUSED = "0 recordings computed, 400 reused"
@@ -54,7 +56,7 @@ class Scenario:
     def shown_without_trust(self) -> None:
         """The sanitizer of outputs nobody vouches for leaves pictures and players alone."""
         self.notebook.wait_until("the notebook is not trusted", lambda: "not trusted" in self.notebook.trust(), 60)
-        self.check_media(self.notebook.cells())
+        self.check_media()
 
     def run_all(self) -> None:
         """From a page without outputs, so that whatever is there afterwards is new."""
@@ -67,7 +69,7 @@ class Scenario:
         """Also leaves a picture of the whole notebook in each."""
         for theme in ("Dark", "Light"):
             self.notebook.use_theme(f"JupyterLab {theme}")
-            self.check_media(self.notebook.cells())
+            self.check_media()
             self.notebook.photograph(self.output / f"{theme.lower()}.png")
 
     def one_stage_again(self) -> None:
@@ -85,8 +87,10 @@ class Scenario:
         self.notebook.wait_until("the long cell runs", lambda: "runs" in self.notebook.cells()[long].text, CELL_S)
         self.notebook.choose("Kernel", "Interrupt Kernel")
         self.notebook.wait_until("the long cell is over", lambda: self.notebook.cells()[long].count is not None, 60)
+        # The kernel says so on stderr; did the page show that in another way, no complaint would ever be seen.
+        self.notebook.wait_until("stderr tells of it", lambda: bool(self.notebook.cells()[long].complaint), 60)
         self.notebook.delete_cell(long)
-        self.check_whole_page(self.notebook.cells())
+        self.check_whole_page()
         for index, cell in enumerate(self.stored):
             if cell.stage == SET_UP:
                 self.run_again(index)
@@ -111,7 +115,7 @@ class Scenario:
         cell = self.notebook.run_cell(index, CELL_S)
         if (cell.count or 0) <= before:
             raise Failed(f"code cell {index + 1}: expected a count above {before}, found {cell.prompt}")
-        self.check_whole_page(self.notebook.cells())
+        self.check_whole_page()
         return cell
 
     def wait_for_whole_run(self) -> None:
@@ -123,45 +127,24 @@ class Scenario:
             return ran_in_turn(cells) and self.notebook.idle()
 
         self.notebook.wait_until("every cell has run", is_over, NOTEBOOK_S)
-        self.check_whole_page(self.notebook.cells())
+        self.check_whole_page()
 
-    def check_whole_page(self, cells: list[Cell]) -> None:
+    def check_whole_page(self) -> None:
         """No cell waits, none complains, and the pictures are those of the notebook file."""
+        cells = self.notebook.cells()
         check_complaints(cells)
-        waiting = [str(number) for number, cell in enumerate(cells, 1) if cell.count is None]
-        if waiting:
-            raise Failed(f"without an execution count: code cells {', '.join(waiting)}")
-        self.check_media(cells)
+        check_finished(cells)
+        self.check_media()
 
-    def check_media(self, cells: list[Cell]) -> None:
-        """As many pictures and players under each cell as in the notebook file, all loaded."""
-        if len(cells) != len(self.stored):
-            raise Failed(f"expected {len(self.stored)} code cells, found {len(cells)}")
+    def check_media(self) -> None:
+        """The pictures and players of the notebook file, all loaded."""
+        check_media(self.notebook.cells(), self.stored)
         # Decoding a picture or the head of a recording takes the page a moment.
-        self.notebook.wait_until("pictures and players are loaded", lambda: is_loaded(self.notebook.cells()), 60)
-        for number, (cell, stored) in enumerate(zip(self.notebook.cells(), self.stored), 1):
-            found = (len(cell.picture_widths), len(cell.player_seconds))
-            if found != (stored.pictures, stored.players):
-                wanted = f"{stored.pictures} pictures and {stored.players} players, as in the notebook file"
-                raise Failed(f"code cell {number}: expected {wanted}, found {found[0]} and {found[1]}")
-
-
-def check_complaints(cells: list[Cell]) -> None:
-    """The kernel reports a panic or a failed `?` on stderr and in no other way."""
-    for number, cell in enumerate(cells, 1):
-        if cell.complaint:
-            raise Failed(f"code cell {number} left on stderr or as an error:\n{cell.complaint}")
-
-
-def ran_in_turn(cells: list[Cell]) -> bool:
-    """Whether every cell has a count, each higher than the one above."""
-    counts = [cell.count for cell in cells]
-    return None not in counts and counts == sorted(set(counts))
-
-
-def is_loaded(cells: list[Cell]) -> bool:
-    """Whether every picture has a width, and every player a length."""
-    return all(all(cell.picture_widths) and all(cell.player_seconds) for cell in cells)
+        deadline = time.monotonic() + LOAD_S
+        while (numbers := unloaded(self.notebook.cells())) and time.monotonic() < deadline:
+            self.notebook.page.wait_for_timeout(200)
+        if numbers:
+            raise Failed(f"pictures or players that do not load: code cells {', '.join(map(str, numbers))}")
 
 
 def play(notebook: NotebookPage, steps: list[tuple[str, Callable[[], None]]], output: Path) -> bool:

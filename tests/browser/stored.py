@@ -1,4 +1,4 @@
-"""What a notebook file says of itself: its code cells in their order, and the pictures and players stored under them."""
+"""What a notebook file holds: its code cells in their order, and the pictures and players stored under them."""
 
 from __future__ import annotations
 

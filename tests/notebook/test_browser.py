@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "setup"), str(ROOT / "tests" / "browser")]
 
 import browser  # noqa: E402  (found only after the line above)
+import cells  # noqa: E402
 import jupyter  # noqa: E402
 import kernel  # noqa: E402
 import lab  # noqa: E402
@@ -111,6 +112,52 @@ class PicturesInANotebookFile(TemporaryFolder):
         cells = stored.code_cells(kernel.NOTEBOOK)
         self.assertGreater(sum(cell.pictures for cell in cells), 0)
         self.assertGreater(sum(cell.players for cell in cells), 0)
+
+
+class WhatIsAskedOfThePage(unittest.TestCase):
+    """Each way in which a page can be wrong is told."""
+
+    STORED = stored.StoredCell("Listen", "show()", pictures=1, players=1)
+
+    def cell(self, **changed: object) -> cells.Cell:
+        sound = {"prompt": "[7]:", "text": "", "complaint": "", "picture_widths": [720], "player_seconds": [5.0]}
+        return cells.Cell(**{**sound, **changed})
+
+    def test_a_sound_page_passes(self) -> None:
+        page = [self.cell(), self.cell(prompt="[8]:")]
+        cells.check_complaints(page)
+        cells.check_finished(page)
+        cells.check_media(page, [self.STORED, self.STORED])
+        self.assertEqual(cells.unloaded(page), [])
+        self.assertTrue(cells.ran_in_turn(page))
+
+    def test_a_complaint_is_told_with_its_cell(self) -> None:
+        with self.assertRaisesRegex(cells.Failed, "code cell 2 .*\nindex out of bounds"):
+            cells.check_complaints([self.cell(), self.cell(complaint="index out of bounds")])
+
+    def test_a_cell_that_waits_runs_or_never_ran_is_not_finished(self) -> None:
+        for prompt in ("[*]:", "[ ]:", ""):
+            page = [self.cell(), self.cell(prompt=prompt)]
+            with self.subTest(prompt=prompt), self.assertRaisesRegex(cells.Failed, "code cells 2"):
+                cells.check_finished(page)
+            self.assertFalse(cells.ran_in_turn(page))
+
+    def test_counts_out_of_turn_are_not_those_of_a_whole_run(self) -> None:
+        for later in ("[6]:", "[7]:"):
+            self.assertFalse(cells.ran_in_turn([self.cell(), self.cell(prompt=later)]))
+
+    def test_a_picture_or_player_too_few_or_too_many_is_told(self) -> None:
+        for changed in ({"picture_widths": []}, {"picture_widths": [720, 720]}, {"player_seconds": []}):
+            with self.subTest(changed), self.assertRaisesRegex(cells.Failed, "code cell 1: expected 1 pictures"):
+                cells.check_media([self.cell(**changed)], [self.STORED])
+
+    def test_a_cell_too_few_is_told(self) -> None:
+        with self.assertRaisesRegex(cells.Failed, "expected 2 code cells, found 1"):
+            cells.check_media([self.cell()], [self.STORED, self.STORED])
+
+    def test_what_did_not_load_is_seen(self) -> None:
+        page = [self.cell(), self.cell(picture_widths=[720, 0]), self.cell(player_seconds=[0])]
+        self.assertEqual(cells.unloaded(page), [2, 3])
 
 
 class JupyterLabForATest(TemporaryFolder):
