@@ -11,7 +11,12 @@ from playwright.sync_api import Error, Page
 
 # For a step of the page itself, not for a cell.
 STEP_S = 120.0
+NEWS_S = 10.0
 POLL_S = 0.5
+# A kernel takes some ten seconds to its first answer. About one in twenty never answers JupyterLab, however long one
+# waits, for it has stopped reading what comes in on its shell channel: another is started, as a person would.
+KERNEL_S = 90.0
+KERNEL_STARTS = 3
 SIZE = {"width": 1280, "height": 900}
 # Chromium draws no picture higher than this.
 MAX_HEIGHT = 16_000
@@ -41,21 +46,62 @@ class NotebookPage:
 
     def open(self, address: str, token: str, code_cells: int) -> None:
         """Opens the notebook, and waits until it is there to its last cell and its kernel answers."""
+        for start in range(KERNEL_STARTS):
+            if start > 0:
+                print(f"        the kernel gave no answer within {KERNEL_S:.0f} s: another is started", flush=True)
+                self.leave(address, token)
+            self.load(address, token, code_cells)
+            if self.kernel_answers():
+                return
+        raise Failed(f"the kernel did not answer, in {KERNEL_STARTS} starts; its state: {self.status()}")
+
+    def load(self, address: str, token: str, code_cells: int) -> None:
+        """Goes to the notebook's page and makes room on it."""
         self.page.goto(f"{address}?token={token}")
         # At first the page holds one empty cell.
         self.wait_until(f"{code_cells} code cells are there", lambda: len(self.cells()) == code_cells, STEP_S)
         # JupyterLab asks once whether it may bring news, over the notebook's lower corner.
-        self.page.get_by_role("button", name="No", exact=True).click()
-        self.page.get_by_role("tab", name="File Browser").first.click()
-        self.wait_until("the kernel answers", self.idle, 300)
+        if self.comes_true(self.asks_about_news, NEWS_S):
+            self.page.get_by_role("button", name="No", exact=True).click()
+        if self.page.locator("#filebrowser").is_visible():
+            self.page.get_by_role("tab", name="File Browser").first.click()
+
+    def asks_about_news(self) -> bool:
+        """Whether JupyterLab's question is on the page."""
+        return self.page.get_by_role("button", name="No", exact=True).is_visible()
+
+    def leave(self, address: str, token: str) -> None:
+        """Closes the page, ends its kernel, and begins with an empty page."""
+        sessions = address.split("/lab/")[0] + "/api/sessions"
+        headers = {"Authorization": f"token {token}"}
+        context = self.page.context
+        self.page.close()
+        for session in context.request.get(sessions, headers=headers).json():
+            context.request.delete(f"{sessions}/{session['id']}", headers=headers, timeout=STEP_S * 1000)
+        self.page = context.new_page()
+        self.page.set_default_timeout(STEP_S * 1000)
+
+    def kernel_answers(self) -> bool:
+        """Whether the kernel gives a sign of life before one would think it dead."""
+        return self.comes_true(lambda: self.status() in ("idle", "busy"), KERNEL_S)
+
+    def restart_kernel(self, entry: str) -> None:
+        """Has the kernel restarted by an entry of its menu; returns when the old one is gone."""
+        self.choose("Kernel", entry)
+        self.confirm()
+        self.wait_until("the old kernel is gone", lambda: self.status() not in ("idle", "busy"), STEP_S)
 
     def cells(self) -> list[Cell]:
         """The code cells from top to bottom."""
         return [Cell(**read) for read in self.page.evaluate(READ_CELLS)]
 
+    def status(self) -> str:
+        """What the kernel does, by the sign above the notebook."""
+        return self.page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status") or ""
+
     def idle(self) -> bool:
-        """Whether the kernel waits for work, by the sign above the notebook."""
-        return self.page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status") == "idle"
+        """Whether the kernel waits for work."""
+        return self.status() == "idle"
 
     def trust(self) -> str:
         """What the sign in the status bar says about trust."""
@@ -136,9 +182,13 @@ class NotebookPage:
 
     def wait_until(self, what: str, holds: Callable[[], bool], limit_s: float) -> None:
         """Looks again and again until something holds."""
+        if not self.comes_true(holds, limit_s):
+            prompts = " ".join(cell.prompt.strip() for cell in self.cells())
+            raise Failed(f"waited {limit_s:.0f} s until {what}, in vain. The cells: {prompts}")
+
+    def comes_true(self, holds: Callable[[], bool], limit_s: float) -> bool:
+        """Whether something holds before the time is over."""
         deadline = time.monotonic() + limit_s
-        while not holds():
-            if time.monotonic() > deadline:
-                prompts = " ".join(cell.prompt.strip() for cell in self.cells())
-                raise Failed(f"waited {limit_s:.0f} s until {what}, in vain. The cells: {prompts}")
+        while not (true := holds()) and time.monotonic() < deadline:
             self.page.wait_for_timeout(POLL_S * 1000)
+        return true

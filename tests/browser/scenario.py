@@ -24,6 +24,7 @@ CELL_S = 180.0
 LOAD_S = 60.0
 SET_UP = "Set-up"
 PREPROCESS = "preprocess(&config)"
+RESTART_AND_RUN = "Restart Kernel and Run All Cells…"
 ALL_REUSED = "0 recordings computed, 400 reused"
 LONG_CELL = 'println!("the long cell runs");\nstd::thread::sleep(std::time::Duration::from_secs(3600));'
 
@@ -98,9 +99,13 @@ class Scenario:
 
     def restart(self) -> None:
         """The counts go up from top to bottom again, which they do not before, for single cells ran later."""
-        self.notebook.choose("Kernel", "Restart Kernel and Run All Cells…")
-        self.notebook.confirm()
-        self.wait_for_whole_run()
+        self.notebook.choose("File", "Save Notebook")
+        self.notebook.restart_kernel(RESTART_AND_RUN)
+        if self.notebook.kernel_answers():
+            self.wait_for_whole_run()
+        else:
+            self.open()
+            self.run_all()
 
     def preprocess_again(self) -> None:
         """Preprocessing what is preprocessed computes nothing, and says so."""
@@ -140,11 +145,9 @@ class Scenario:
         """The pictures and players of the notebook file, all loaded."""
         check_media(self.notebook.cells(), self.stored)
         # Decoding a picture or the head of a recording takes the page a moment.
-        deadline = time.monotonic() + LOAD_S
-        while (numbers := unloaded(self.notebook.cells())) and time.monotonic() < deadline:
-            self.notebook.page.wait_for_timeout(200)
-        if numbers:
-            raise Failed(f"pictures or players that do not load: code cells {', '.join(map(str, numbers))}")
+        if not self.notebook.comes_true(lambda: not unloaded(self.notebook.cells()), LOAD_S):
+            numbers = ", ".join(map(str, unloaded(self.notebook.cells())))
+            raise Failed(f"pictures or players that do not load: code cells {numbers}")
 
 
 def play(notebook: NotebookPage, steps: list[tuple[str, Callable[[], None]]], output: Path) -> bool:
@@ -167,7 +170,7 @@ def main(address: str, notebook_file: str, chromium: str, folder: str) -> int:
     """Opens the notebook in the browser and plays the scenario."""
     output = Path(folder)
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
-        notebook = NotebookPage(browser.new_page(viewport=SIZE))
+        notebook = NotebookPage(browser.new_context(viewport=SIZE).new_page())
         scenario = Scenario(notebook, address, code_cells(Path(notebook_file)), output)
         return 0 if play(notebook, scenario.steps(), output) else 1
 
