@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-export lab notebook run-esc10 five-folds ablation check-shipped bench bench-notebook setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation check-shipped bench bench-notebook setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -16,6 +16,7 @@ help: ## Show this list
 	@echo "  DATASET=demo|esc10|esc50|<folder, archive path or URL>  which data run and lab use (default: demo, needs no download)"
 	@echo "  CUDA=1                  libtorch with CUDA (Linux, several GB)"
 	@echo "  LIBTORCH=<folder>       an existing libtorch 2.13.0 instead of one under .tools"
+	@echo "  CHROMIUM=<program>      the browser of test-browser, where it is not found by itself"
 	@echo "  PYTHON=<program>        another Python (3.10 or newer)"
 
 run: ## Set up what is missing, run the whole notebook, write an executed copy and an HTML page
@@ -26,6 +27,9 @@ test: ## Every check: format, lints, Rust tests, the runner's tests, the noteboo
 
 test-export: ## Load exported networks in Python as the README says, compare logits (PyTorch and transformers, several GB)
 	$(PREPARE) test-export
+
+test-browser: ## The notebook worked in JupyterLab by way of an installed Chromium; screenshots in target/browser
+	$(PREPARE) test-browser
 
 lab: ## Open the notebook in JupyterLab, kernel ready
 	$(PREPARE) lab

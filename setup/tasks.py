@@ -7,11 +7,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import browser
 import checks
 import esc10
 import export
 import jupyter
 import kernel
+import lab
 import libtorch
 import prerequisites
 import study
@@ -66,6 +68,14 @@ def test_export(clock: Clock) -> None:
     export.check(clock, set_up_libtorch(clock))
 
 
+def test_browser(clock: Clock) -> None:
+    """The notebook in a real JupyterLab, by way of Chromium."""
+    chromium = browser.find_chromium()
+    set_up(clock)
+    browser.install(clock)
+    browser.test(clock, chromium)
+
+
 def run_esc10(clock: Clock) -> None:
     """The whole notebook on real recordings, downloaded from an archive served on this machine."""
     script = esc10.packing_script()
@@ -88,17 +98,13 @@ def check_shipped(clock: Clock) -> None:
     study.study(clock, set_up_libtorch(clock), "check")
 
 
-def lab(clock: Clock) -> None:
+def open_lab(clock: Clock) -> None:
     """JupyterLab with the notebook open."""
     set_up(clock)
     say("JupyterLab opens in the browser; Ctrl-C here ends it.")
     environment = {**os.environ, **jupyter.environment()}
     os.chdir(ROOT)
-    # Jupyter refuses to serve as root, the user of most containers, unless told that this is meant.
-    as_root = ["--allow-root"] if os.geteuid() == 0 else []
-    # Looking for language servers runs npm, which writes into the home folder.
-    quiet = "--LanguageServerManager.autodetect=False"
-    command = [str(jupyter.PYTHON), "-m", "jupyterlab", *as_root, quiet, kernel.NOTEBOOK.name]
+    command = lab.command(kernel.NOTEBOOK.name)
     os.execve(command[0], command, environment)
 
 
@@ -108,11 +114,12 @@ COMMANDS = {
     "notebook": refresh_notebook,
     "test": test,
     "test-export": test_export,
+    "test-browser": test_browser,
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,
     "check-shipped": check_shipped,
-    "lab": lab,
+    "lab": open_lab,
 }
 
 

@@ -1,0 +1,217 @@
+"""What a person does with the notebook in JupyterLab, and what must be on the page after it.
+
+`scenario.py ADDRESS NOTEBOOK CHROMIUM OUTPUT`: the address of a copy in a running JupyterLab ($JUPYTER_TOKEN lets in),
+the notebook file it was copied from, the browser, and the folder for screenshots. Each step stands on the one before,
+so the first that fails ends the test.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import training_panel
+from cells import MOVING, Cell, Failed, check_complaints, check_finished, check_media, ran_in_turn, unloaded
+from notebook_page import SIZE, NotebookPage
+from playwright.sync_api import Error, sync_playwright
+from stored import StoredCell, code_cells
+
+# For the whole notebook on a busy machine; idle it takes a minute.
+NOTEBOOK_S = 600.0
+CELL_S = 180.0
+LOAD_S = 60.0
+SET_UP = "Set-up"
+PREPROCESS = "preprocess(&config)"
+RESTART_AND_RUN = "Restart Kernel and Run All Cells…"
+ALL_REUSED = "0 recordings computed, 400 reused"
+# A run that does not end by itself while it is looked at.
+START_RUN = """
+let endless_train = TrainConfig { epochs: 2000, run_name: "endless".into(), ..config.train.clone() };
+let endless = Config { train: endless_train, ..config.clone() };
+let endless_run = Run::start(&endless)?;
+"""
+SHOW_PANEL = "show::panel(&endless_run)"
+STOP_RUN = "endless_run.stop()"
+RESUME_RUN = "let endless_run = Run::start(&endless)?;"
+STATIC_PANEL = "moves by itself only where scripts are trusted"
+LONG_CELL = 'println!("the long cell runs");\nstd::thread::sleep(std::time::Duration::from_secs(3600));'
+
+
+class Scenario:
+    """The steps, in the order in which they are taken."""
+
+    def __init__(self, notebook: NotebookPage, address: str, stored: list[StoredCell], output: Path) -> None:
+        self.notebook = notebook
+        self.address = address
+        self.stored = stored
+        self.output = output
+
+    def steps(self) -> list[tuple[str, Callable[[], None]]]:
+        """Claims, each with what proves it."""
+        return [
+            ("the notebook opens, and its kernel answers", self.open),
+            ("an untrusted copy shows every picture and player", self.shown_without_trust),
+            ("Run All Cells runs every cell and leaves no complaint", self.run_all),
+            ("every picture is there in the light and in the dark theme", self.both_themes),
+            ("a stage runs again by itself", self.one_stage_again),
+            ("a run in the background draws its curve, stops and goes on", self.background),
+            ("an interrupted cell leaves the finished stages as they were", self.interrupt),
+            ("Restart Kernel and Run All Cells does it all again", self.restart),
+        ]
+
+    def open(self) -> None:
+        """As the browser does at the end of `make lab`."""
+        self.notebook.open(self.address, os.environ["JUPYTER_TOKEN"], len(self.stored))
+
+    def shown_without_trust(self) -> None:
+        """The sanitizer of outputs nobody vouches for leaves pictures and players alone."""
+        self.notebook.wait_until("the notebook is not trusted", lambda: "not trusted" in self.notebook.trust(), 60)
+        self.check_media()
+        panel = next(index for index, cell in enumerate(self.stored) if MOVING in cell.source)
+        shown = self.notebook.cells()[panel]
+        if STATIC_PANEL not in shown.text or len(shown.picture_widths) != self.stored[panel].pictures:
+            raise Failed(f"code cell {panel + 1}: expected a picture that says it does not move, found: {shown.text}")
+
+    def run_all(self) -> None:
+        """From a page without outputs, so that whatever is there afterwards is new."""
+        self.notebook.choose("Edit", "Clear Outputs of All Cells")
+        self.notebook.wait_until("the outputs are gone", lambda: not any(c.text for c in self.notebook.cells()), 60)
+        self.notebook.choose("Run", "Run All Cells")
+        self.wait_for_whole_run()
+
+    def both_themes(self) -> None:
+        """Also leaves a picture of the whole notebook in each."""
+        for theme in ("Dark", "Light"):
+            self.notebook.use_theme(f"JupyterLab {theme}")
+            self.check_media()
+            self.notebook.photograph(self.output / f"{theme.lower()}.png")
+
+    def one_stage_again(self) -> None:
+        """A stage that computes, and a cell that draws."""
+        self.preprocess_again()
+        drawing = next(index for index, cell in enumerate(self.stored) if cell.pictures)
+        self.run_again(drawing)
+
+    def background(self) -> None:
+        """In cells of its own, which are gone afterwards."""
+        first = len(self.stored)
+        sources = [START_RUN, SHOW_PANEL, STOP_RUN, RESUME_RUN]
+        for offset, source in enumerate(sources):
+            self.notebook.add_cell_below(first + offset - 1, source)
+        run, show, stop, resume = (first + offset for offset in range(len(sources)))
+        self.notebook.run_cell(run, CELL_S)
+        self.notebook.run_cell(show, CELL_S)
+        panel = self.notebook.output_of(show)
+        panel.locator("svg").first.wait_for(timeout=CELL_S * 1000)
+        training_panel.watch(
+            self.notebook, panel, stop=lambda: self.notebook.run_cell(stop, CELL_S),
+            resume=lambda: self.notebook.run_cell(resume, CELL_S),
+        )
+        self.notebook.photograph_as_it_stands(self.output / "panel.png")
+        if "stopped" not in self.notebook.run_cell(stop, CELL_S).text:
+            raise Failed(f"the run did not stop: {self.notebook.cells()[stop].text}")
+        check_complaints(self.notebook.cells())
+        for index in reversed((run, show, stop, resume)):
+            self.notebook.delete_cell(index)
+
+    def interrupt(self) -> None:
+        """Files stay, outputs stay, and after Set-up the work goes on."""
+        last = len(self.stored) - 1
+        self.notebook.add_cell_below(last, LONG_CELL)
+        long = last + 1
+        self.notebook.start_cell(long)
+        self.notebook.wait_until("the long cell runs", lambda: "runs" in self.notebook.cells()[long].text, CELL_S)
+        self.notebook.choose("Kernel", "Interrupt Kernel")
+        self.notebook.wait_until("the long cell is over", lambda: self.notebook.cells()[long].count is not None, 60)
+        # The kernel says so on stderr; did the page show that in another way, no complaint would ever be seen.
+        self.notebook.wait_until("stderr tells of it", lambda: bool(self.notebook.cells()[long].complaint), 60)
+        self.notebook.delete_cell(long)
+        self.check_whole_page()
+        for index, cell in enumerate(self.stored):
+            if cell.stage == SET_UP:
+                self.run_again(index)
+        self.preprocess_again()
+
+    def restart(self) -> None:
+        """The counts go up from top to bottom again, which they do not before, for single cells ran later."""
+        self.notebook.choose("File", "Save Notebook")
+        self.notebook.restart_kernel(RESTART_AND_RUN)
+        if self.notebook.kernel_answers():
+            self.wait_for_whole_run()
+        else:
+            self.open()
+            self.run_all()
+
+    def preprocess_again(self) -> None:
+        """Preprocessing what is preprocessed computes nothing, and says so."""
+        stage = next(index for index, cell in enumerate(self.stored) if PREPROCESS in cell.source)
+        said = self.run_again(stage).text
+        if ALL_REUSED not in said:
+            raise Failed(f'code cell {stage + 1}: expected "{ALL_REUSED}", found "{said.strip()}"')
+
+    def run_again(self, index: int) -> Cell:
+        """Runs one cell; it must get the highest count of all, and its pictures back."""
+        before = max(cell.count or 0 for cell in self.notebook.cells())
+        cell = self.notebook.run_cell(index, CELL_S)
+        if (cell.count or 0) <= before:
+            raise Failed(f"code cell {index + 1}: expected a count above {before}, found {cell.prompt}")
+        self.check_whole_page()
+        return cell
+
+    def wait_for_whole_run(self) -> None:
+        """Until every cell has run in turn; stops at the first complaint."""
+
+        def is_over() -> bool:
+            cells = self.notebook.cells()
+            check_complaints(cells)
+            return ran_in_turn(cells) and self.notebook.idle()
+
+        self.notebook.wait_until("every cell has run", is_over, NOTEBOOK_S)
+        self.check_whole_page()
+
+    def check_whole_page(self) -> None:
+        """No cell waits, none complains, and the pictures are those of the notebook file."""
+        cells = self.notebook.cells()
+        check_complaints(cells)
+        check_finished(cells)
+        self.check_media()
+
+    def check_media(self) -> None:
+        """The pictures and players of the notebook file, all loaded."""
+        check_media(self.notebook.cells(), self.stored)
+        # Decoding a picture or the head of a recording takes the page a moment.
+        if not self.notebook.comes_true(lambda: not unloaded(self.notebook.cells()), LOAD_S):
+            numbers = ", ".join(map(str, unloaded(self.notebook.cells())))
+            raise Failed(f"pictures or players that do not load: code cells {numbers}")
+
+
+def play(notebook: NotebookPage, steps: list[tuple[str, Callable[[], None]]], output: Path) -> bool:
+    """Takes the steps up to the first that fails."""
+    for number, (claim, prove) in enumerate(steps):
+        start = time.monotonic()
+        try:
+            prove()
+        except (Failed, Error) as error:
+            notebook.photograph_as_it_stands(output / "failed.png")
+            print(f"FAILED  {claim}\n{error}\nThe page at that moment: {output / 'failed.png'}")
+            print(f"{number} passed, 1 failed", flush=True)
+            return False
+        print(f"ok      {claim} ({time.monotonic() - start:.1f} s)", flush=True)
+    print(f"{len(steps)} passed, 0 failed", flush=True)
+    return True
+
+
+def main(address: str, notebook_file: str, chromium: str, folder: str) -> int:
+    """Opens the notebook in the browser and plays the scenario."""
+    output = Path(folder)
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
+        notebook = NotebookPage(browser.new_context(viewport=SIZE).new_page())
+        scenario = Scenario(notebook, address, code_cells(Path(notebook_file)), output)
+        return 0 if play(notebook, scenario.steps(), output) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
