@@ -1,7 +1,7 @@
 //! What happens to a sound before and as it enters the model: the mel filterbank, and the patches.
 
 use ndarray::ArrayView2;
-use plotters::element::PathElement;
+use plotters::element::{PathElement, Rectangle};
 use plotters::series::LineSeries;
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -85,8 +85,6 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
     let height = (side * rows as i32 / columns as i32).clamp(96, 640);
     let plot = Rect { left: 62, top: TITLE_HEIGHT + MARGIN / 2 + 20, width: side, height };
     let bar = Rect { left: plot.left + 48, top: TITLE_HEIGHT + MARGIN / 2 + 2, width: 96, height: 10 };
-    let palette = colors::magma();
-    let cell = |row: usize, column: usize| colors::level(f64::from(input[[row, column]]), low, high);
     let x = Axis::linear("time (s)", 0.0, axes.duration_s, 6);
     let y = spectrogram.mel_axis("frequency (Hz)", height);
     let sheet = Sheet {
@@ -96,7 +94,7 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
         ),
         width: plot.right() + 16,
         height: plot.bottom() + below(&x.title),
-        heat_maps: vec![spectrogram.heat_map(plot), color_bar(bar, palette.clone())],
+        heat_maps: vec![spectrogram.heat_map(plot), color_bar(bar, colors::magma())],
     };
     sheet.paint(|area| {
         write_title(
@@ -120,15 +118,14 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
         if width >= 24 && height >= 20 {
             for token in 0..tokens {
                 let (row, column) = (token / across, token % across);
-                // The paper under a number is the mean of the few cells it covers, in the upper left of its patch.
-                let (top, left) = ((row + 1) * tall - 1, column * wide);
-                let covered = (0..2.min(tall)).flat_map(|r| (0..3.min(wide)).map(move |c| (r, c)));
-                let (sum, n) =
-                    covered.fold((0, 0), |(sum, n), (r, c)| (sum + usize::from(cell(top - r, left + c)), n + 1));
-                let paper = palette[sum / n];
-                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::contrast(paper));
+                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::PAPER);
                 let at = (plot.left + column as i32 * width + 3, plot.bottom() - (row as i32 + 1) * height + 8);
-                write_text(area, &(token + 1).to_string(), at, lettering)?;
+                let number = (token + 1).to_string();
+                // A shade under the number, which may lie half on something bright and half on something dark.
+                let (right, half) = (at.0 + 6 * number.len() as i32, 6);
+                let shade = [(at.0 - 2, at.1 - half), (right, at.1 + half)].map(|(x, y)| (x * SCALE, y * SCALE));
+                area.draw(&Rectangle::new(shade, colors::INK.mix(0.6).filled()))?;
+                write_text(area, &number, at, lettering)?;
             }
         }
         Ok(())

@@ -196,10 +196,11 @@ pub fn augmented(config: &Config, index: usize) -> Result<Html> {
     for epoch in 1..=5 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed + epoch);
         let batch = augment(&clips, dataset.labels.len(), n_frames, &config.train.augment, features, &mut rng);
-        let held = batch.targets.row(0).into_iter().zip(&dataset.labels).filter(|(share, _)| **share > 0.0);
-        let names: Vec<String> = held.map(|(share, label)| format!("{:.0} % {label}", 100.0 * share)).collect();
+        let shares = batch.targets.row(0).into_iter().zip(&dataset.labels).enumerate();
+        let mixed_in = shares.filter(|(target, (share, _))| *target != clip.target && **share > 0.0);
+        let added: String = mixed_in.map(|(_, (share, label))| format!(" + {:.0} % {label}", 100.0 * share)).collect();
         let view = batch.clips.index_axis(ndarray::Axis(0), 0);
-        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &names.join(", "))?.html());
+        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &format!("epoch {epoch}{added}"))?.html());
     }
     Ok(html::row(&tiles))
 }

@@ -74,8 +74,8 @@ pub fn model(config: &TinyAstConfig, num_classes: usize) -> Result<Html> {
         let shape = layer.output_shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
         rows.push(vec![layer.name.as_str().into(), Cell::Number(shape), Cell::Number(thousands(layer.parameters))]);
     }
-    rows.push(vec!["total".into(), Cell::Number(String::new()), Cell::Number(thousands(summary.parameters))]);
-    Ok(html::table(&["layer", "output", "parameters"], &rows, "TinyAST, for a batch of one"))
+    let caption = format!("TinyAST for a batch of one, {} parameters in all", thousands(summary.parameters));
+    Ok(html::table(&["layer", "output", "parameters"], &rows, &caption))
 }
 
 fn thousands(n: usize) -> String {

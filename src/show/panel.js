@@ -45,13 +45,15 @@
 
   // One chart over epochs; `curves` are [name, values], a value null where there is none.
   function chart(title, unit, curves) {
-    const [width, height, left, top, right, bottom] = [420, 230, 52, 40, 408, 190];
+    const [width, height, left, top, right, bottom] = [420, 230, 52, 40, 396, 190];
+    // Room for as many epochs again: in a long run its first epochs are not a stroke at the edge.
+    const span = Math.min(epochs, Math.max(10, 2 * curves[0][1].length));
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title} over epochs` });
     svg.style.cssText = "max-width:100%;font:12px sans-serif;background:#fff;color:#222;fill:currentColor";
     const values = curves.flatMap(([, points]) => points).filter((value) => value !== null);
     const low = Math.min(...values, 0);
     const high = Math.max(...values, low + 1e-9);
-    const x = (epoch) => left + ((right - left) * (epoch - 0.5)) / epochs;
+    const x = (epoch) => left + ((right - left) * (epoch - 0.5)) / span;
     const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
     svg.append(element("text", { x: left, y: 14, "font-weight": "bold" }, `${title} (${unit})`));
     for (const share of [0, 0.5, 1]) {
@@ -59,7 +61,7 @@
       svg.append(element("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-opacity": 0.25 }));
       svg.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(3)));
     }
-    for (const epoch of new Set([1, Math.ceil(epochs / 2), epochs])) {
+    for (const epoch of new Set([1, Math.ceil(span / 2), span])) {
       svg.append(element("text", { x: x(epoch), y: bottom + 17, "text-anchor": "middle" }, epoch));
     }
     svg.append(element("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, "epoch"));

@@ -138,10 +138,17 @@ class Scenario:
     def restart(self) -> None:
         """The counts go up from top to bottom again, which they do not before, for single cells ran later."""
         self.notebook.choose("File", "Save Notebook")
+        before = self.notebook.cells()[0].count or 0
         self.notebook.restart_kernel(RESTART_AND_RUN)
-        if self.notebook.kernel_answers():
+
+        def has_begun() -> bool:
+            return 0 < (self.notebook.cells()[0].count or 0) < before
+
+        if self.notebook.kernel_answers() and self.notebook.comes_true(has_begun, CELL_S):
             self.wait_for_whole_run()
         else:
+            # It may fall over JupyterLab's reconnection and be started anew, and the cells that waited are forgotten.
+            print("        the restarted kernel runs no cell: the notebook is opened and run again", flush=True)
             self.open()
             self.run_all()
 
