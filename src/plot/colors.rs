@@ -81,9 +81,9 @@ pub(super) fn level(value: f64, low: f64, high: f64) -> u8 {
     if high > low { ((value - low) / (high - low) * 255.0).round().clamp(0.0, 255.0) as u8 } else { 0 }
 }
 
-/// Ink or white, whichever reads better on `background`: at a lightness of 53 their contrast is the same (WCAG 2, 4 : 1).
+/// Black or white, whichever reads better on `background`.
 pub(super) fn contrast(background: [u8; 3]) -> RGBColor {
-    if lightness(background) > 53.0 { INK } else { PAPER }
+    if lightness(background) > 58.0 { INK } else { PAPER }
 }
 
 /// CIE L* (0 to 100) of an sRGB colour (IEC 61966-2-1, CIE 15).
