@@ -199,8 +199,9 @@ pub fn augmented(config: &Config, index: usize) -> Result<Html> {
         let shares = batch.targets.row(0).into_iter().zip(&dataset.labels).enumerate();
         let mixed_in = shares.filter(|(target, (share, _))| *target != clip.target && **share > 0.0);
         let added: String = mixed_in.map(|(_, (share, label))| format!(" + {:.0} % {label}", 100.0 * share)).collect();
+        let title = if added.is_empty() { format!("epoch {epoch}") } else { format!("{epoch}{added}") };
         let view = batch.clips.index_axis(ndarray::Axis(0), 0);
-        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &format!("epoch {epoch}{added}"))?.html());
+        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &title)?.html());
     }
     Ok(html::row(&tiles))
 }
