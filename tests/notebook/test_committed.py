@@ -39,6 +39,12 @@ class TheCommittedNotebook(unittest.TestCase):
         self.assertLessEqual(statistics.median(lengths), 4)
         self.assertLessEqual(max(lengths), 12)
 
+    def test_no_variable_takes_the_name_of_a_function_that_a_cell_calls(self) -> None:
+        code = "\n".join(drift.source(cell) for cell in self.code)
+        variables = set(re.findall(r"\blet (?:mut )?(\w+)", code))
+        called = set(re.findall(r"(?<![\w.:])(\w+)\(", code))
+        self.assertEqual(variables & called, set())
+
     def test_every_cell_was_run_in_order(self) -> None:
         counts = [cell["execution_count"] for cell in self.code]
         self.assertNotIn(None, counts)
