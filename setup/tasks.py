@@ -93,6 +93,11 @@ def ablation(clock: Clock) -> None:
     study.study(clock, set_up_libtorch(clock), "ablation")
 
 
+def candidate(clock: Clock) -> None:
+    """The recipe that may follow the good preset, on every fold."""
+    study.study(clock, set_up_libtorch(clock), "candidate")
+
+
 def check_shipped(clock: Clock) -> None:
     """The shipped network scored again on the recordings it has not heard."""
     study.study(clock, set_up_libtorch(clock), "check")
@@ -118,6 +123,7 @@ COMMANDS = {
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,
+    "candidate": candidate,
     "check-shipped": check_shipped,
     "lab": open_lab,
 }
