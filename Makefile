@@ -11,7 +11,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 .PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation candidate check-shipped bench bench-notebook setup fmt clean
 
 help: ## Show this list
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
 	@echo "  DATASET=demo|esc10|esc50|<folder, archive path or URL>  which data run and lab use (default: demo, needs no download)"
 	@echo "  CUDA=1                  libtorch with CUDA (Linux, several GB)"
