@@ -117,3 +117,18 @@ fn what_cannot_start_says_so_at_once_and_a_dropped_run_ends() {
         Err(other) => panic!("{other}"),
     });
 }
+
+#[test]
+fn a_run_that_fails_says_why_and_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = prepared(dir.path(), 5);
+    (config.train.learning_rate, config.train.max_grad_norm) = (1e6, None);
+    let run = Run::start(&config).unwrap();
+    let told = run.wait().unwrap_err().to_string();
+    assert!(told.contains("training stopped at epoch") && told.contains("Lower train.learning_rate"), "{told}");
+    assert_eq!(run.status().state, State::Failed(told));
+    // It has let go, and a history beyond the folder that Jupyter serves makes a panel that does not promise to move.
+    drop(Run::start(&config).unwrap());
+    let panel = show::panel(&run);
+    assert!(panel.as_str().contains("outside the notebook") && !panel.as_str().contains("<script"));
+}
