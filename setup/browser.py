@@ -61,8 +61,8 @@ def install(clock: Clock) -> None:
     with clock.step("browser test: virtual environment"):
         run([sys.executable, "-m", "venv", "--clear", VENV])
     with clock.step("browser test: download Playwright", download=True):
-        pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        run([*pip, "install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS], hint=jupyter.NETWORK)
+        install = jupyter.pip("install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS, python=PYTHON)
+        run(install, hint=jupyter.NETWORK)
     mark_done("browser", key)
 
 

@@ -16,9 +16,9 @@ DOWNLOADS = TOOLS / "downloads"
 REQUIREMENTS = ROOT / "setup" / "requirements.txt"
 
 
-def pip(*arguments: str | Path) -> list[str | Path]:
-    """A pip command of the virtual environment."""
-    return [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+def pip(*arguments: str | Path, python: Path = PYTHON) -> list[str | Path]:
+    """A pip command of a virtual environment."""
+    return [python, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
 
 
 def environment() -> dict[str, str]:

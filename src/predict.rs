@@ -5,7 +5,7 @@ mod listening;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::audio::{self, Waveform};
 use crate::catalog::{audio_files, passed_over};
@@ -121,8 +121,7 @@ impl Classifier {
         let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
         let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
-        let unreadable = |source| Error::Torch { action: "reading probabilities", source };
-        let mut total = Tensor::zeros([info.labels.len() as i64], (Kind::Float, self.device));
+        let mut mean = vec![0.0; info.labels.len()];
         let mut timeline = Vec::with_capacity(windows.len());
         for batch in windows.chunks(BATCH_SIZE) {
             let mut inputs = Vec::with_capacity(batch.len());
@@ -132,15 +131,15 @@ impl Classifier {
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
             let each = verdicts(&self.checkpoint.model, &inputs);
-            total += each.sum_dim_intlist(0i64, false, Kind::Float);
-            let rows = Vec::<Vec<f32>>::try_from(each).map_err(unreadable)?;
+            let rows = Vec::<Vec<f32>>::try_from(each)
+                .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
             for ((start_s, samples), probabilities) in batch.iter().zip(rows) {
+                mean.iter_mut().zip(&probabilities).for_each(|(mean, share)| *mean += share / windows.len() as f32);
                 let start_s = f64::from(*start_s);
                 let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
                 timeline.push(Window { start_s, end_s: end_s.min(waveform.duration_s()), probabilities });
             }
         }
-        let mean = Vec::<f32>::try_from(total / windows.len() as f64).map_err(unreadable)?;
         Ok((mean, timeline))
     }
 

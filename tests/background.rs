@@ -1,12 +1,15 @@
 //! A run in the background: it ends as one in the foreground, it can be stopped and goes on, and two do not meet.
 #![cfg(feature = "pipeline")]
 
+#[path = "support/demo_data.rs"]
+mod demo_data;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use audio_transformer::acquire::acquire;
 use audio_transformer::checkpoint;
-use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainConfig};
+use audio_transformer::config::{Config, DataConfig, Preset, TrainConfig};
 use audio_transformer::history;
 use audio_transformer::preprocess::preprocess;
 use audio_transformer::run::{Run, State};
@@ -16,14 +19,7 @@ use tch::{Device, Tensor};
 
 /// The demo data set ready to train on, with dropout so that every step draws random numbers.
 fn prepared(root: &Path, epochs: usize) -> Config {
-    let data = DataConfig {
-        source: DataSource::Demo,
-        raw_dir: root.join("raw/demo"),
-        processed_dir: root.join("processed"),
-        models_dir: root.join("models"),
-        test_dir: root.join("test"),
-        ..Default::default()
-    };
+    let data = DataConfig { demo_clips_per_fold: 2, ..demo_data::data_under(root) };
     let train = TrainConfig { epochs, max_clips: 60, ..Preset::Quick.train() };
     let mut config = Config { data, train, model: Preset::Quick.model(), ..Config::default() };
     config.model.dropout = 0.1;

@@ -1,10 +1,13 @@
 //! Every fold is held out once, nothing is computed twice, and what ships is measured from its own file.
 #![cfg(feature = "torch")]
 
+#[path = "support/demo_data.rs"]
+mod demo_data;
+
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainConfig};
+use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::cross_validate::{cross_validate, fold_result, result_path};
 use audio_transformer::evaluate::evaluate_checkpoint;
 use audio_transformer::ship::{Sheet, ship, shipped_path};
@@ -13,15 +16,7 @@ use audio_transformer::{Error, acquire, preprocess};
 fn prepared(dir: &Path) -> Config {
     // The threads of several libtorch tests at once would wait for each other.
     tch::set_num_threads(1);
-    let data = DataConfig {
-        source: DataSource::Demo,
-        raw_dir: dir.join("raw"),
-        metadata_path: None,
-        processed_dir: dir.join("processed"),
-        models_dir: dir.join("models"),
-        demo_clips_per_fold: 1,
-        ..Default::default()
-    };
+    let data = demo_data::data_under(dir);
     let train = TrainConfig { epochs: 1, ..Preset::Quick.train() };
     let config = Config { data, train, ..Default::default() };
     acquire::acquire(&config).unwrap();

@@ -1,25 +1,19 @@
 //! The stages in their order on a small demo data set, as the notebook runs them.
 #![cfg(feature = "torch")]
 
+#[path = "support/demo_data.rs"]
+mod demo_data;
+
 use std::fs;
 use std::path::Path;
 
 use audio_transformer::audio::{self, Waveform};
-use audio_transformer::config::{Config, DataConfig, DataSource, LongClips, TrainConfig};
+use audio_transformer::config::{Config, DataSource, LongClips, TrainConfig};
 use audio_transformer::{Error, acquire, demo, evaluate, history, predict, preprocess, train};
 
 fn config(dir: &Path) -> Config {
     Config {
-        data: DataConfig {
-            source: DataSource::Demo,
-            raw_dir: dir.join("raw"),
-            metadata_path: None,
-            processed_dir: dir.join("processed"),
-            test_dir: dir.join("test"),
-            models_dir: dir.join("models"),
-            demo_clips_per_fold: 1,
-            ..Default::default()
-        },
+        data: demo_data::data_under(dir),
         train: TrainConfig { epochs: 2, ..Default::default() },
         ..Default::default()
     }

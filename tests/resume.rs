@@ -1,6 +1,9 @@
 //! A training run that was stopped, at whatever moment, ends as one that was not; and what stops a run by itself.
 #![cfg(feature = "torch")]
 
+#[path = "support/demo_data.rs"]
+mod demo_data;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -9,8 +12,8 @@ use std::{env, fs, thread};
 
 use audio_transformer::checkpoint;
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, TinyAstConfig,
-    TrainConfig, View,
+    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, TinyAstConfig, TrainConfig,
+    View,
 };
 use audio_transformer::history::EpochRecord;
 use audio_transformer::metadata::{self, METADATA_FILE, ProcessedClip};
@@ -26,16 +29,7 @@ fn config(run: &str) -> Config {
     static PREPARED: OnceLock<()> = OnceLock::new();
     let root = Path::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/resume"));
     let config = Config {
-        data: DataConfig {
-            source: DataSource::Demo,
-            raw_dir: root.join("raw"),
-            metadata_path: None,
-            processed_dir: root.join("processed"),
-            test_dir: root.join("test"),
-            models_dir: root.join(run),
-            demo_clips_per_fold: 1,
-            ..Default::default()
-        },
+        data: DataConfig { models_dir: root.join(run), ..demo_data::data_under(root) },
         model: TinyAstConfig {
             input_size: (64, 48),
             view: View::Windows { n_views: 2 },

@@ -1,10 +1,13 @@
 //! What the notebook shows of every stage, on a small demo data set and with the network that ships.
 #![cfg(feature = "pipeline")]
 
+#[path = "support/demo_data.rs"]
+mod demo_data;
+
 use std::path::Path;
 
 use audio_transformer::audio::Waveform;
-use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainConfig};
+use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::html::Html;
 use audio_transformer::predict::Classifier;
 use audio_transformer::{Error, acquire, demo, embeddings, evaluate, levels, preprocess, show, train};
@@ -14,16 +17,7 @@ use tempfile::TempDir;
 fn trained() -> (TempDir, Config) {
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
-        data: DataConfig {
-            source: DataSource::Demo,
-            raw_dir: dir.path().join("raw"),
-            metadata_path: None,
-            processed_dir: dir.path().join("processed"),
-            test_dir: dir.path().join("test"),
-            models_dir: dir.path().join("models"),
-            demo_clips_per_fold: 1,
-            ..Default::default()
-        },
+        data: demo_data::data_under(dir.path()),
         train: TrainConfig { epochs: 2, ..Default::default() },
         ..Default::default()
     };
