@@ -65,22 +65,6 @@ pub fn scored(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
     .map_err(unfit)
 }
 
-/// The clips with their loss, a row each: `clip`, `actual`, `predicted`, `probability` (of the predicted class), `loss` (of
-/// the actual class, in nats).
-///
-/// # Errors
-/// [`Error::Plot`] when polars refuses the columns.
-pub fn worst(clips: &[&ScoredClip], labels: &[String]) -> Result<DataFrame> {
-    df!(
-        "clip" => clips.iter().map(|clip| clip.filename.as_str()).collect::<Vec<_>>(),
-        "actual" => clips.iter().map(|clip| labels[clip.actual].as_str()).collect::<Vec<_>>(),
-        "predicted" => clips.iter().map(|clip| labels[clip.predicted].as_str()).collect::<Vec<_>>(),
-        "probability" => clips.iter().map(|clip| clip.confidence()).collect::<Vec<_>>(),
-        "loss" => clips.iter().map(|clip| clip.loss()).collect::<Vec<_>>(),
-    )
-    .map_err(unfit)
-}
-
 /// The `n` most frequent mistakes, a row per pair of classes: `actual`, `predicted`, `clips`, `share` (of the actual class's clips).
 ///
 /// # Errors

@@ -14,13 +14,25 @@ use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
 /// Labels take this much of a picture's width at most; longer ones are cut.
-pub(super) const MAX_LABEL_WIDTH: i32 = 150;
+const MAX_LABEL_WIDTH: i32 = 150;
 
 /// A number in a cell takes about 200 bytes; these many leave room for the labels of a hundred classes.
 const MAX_WRITTEN: usize = 700;
 
 pub(super) fn label_width<'a>(labels: impl Iterator<Item = &'a String>, size: i32) -> i32 {
     labels.map(|label| text_width(label, size)).max().unwrap_or(0).min(MAX_LABEL_WIDTH)
+}
+
+/// Labels left of rows `pitch` pixels high from the top of `plot`, with a line over each row.
+pub(super) fn write_rows<'a>(area: &Area, plot: Rect, pitch: i32, labels: impl Iterator<Item = &'a String>) -> Drawn {
+    for (row, label) in labels.enumerate() {
+        let top = plot.top + pitch * row as i32;
+        let lettering = Lettering::new(TICK_SIZE, HPos::Right, VPos::Center);
+        write_text(area, &fit(label, MAX_LABEL_WIDTH, TICK_SIZE), (plot.left - 8, top + pitch / 2), lettering)?;
+        let ends = [(plot.left * SCALE, top * SCALE), (plot.right() * SCALE, top * SCALE)];
+        area.draw(&PathElement::new(ends, colors::GRID.stroke_width(1)))?;
+    }
+    Ok(())
 }
 
 /// A confusion matrix: one row per actual class, one column per predicted class, coloured by the share of the row.

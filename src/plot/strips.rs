@@ -5,10 +5,8 @@ use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axes::{Axis, Grid, below, frame, number};
-use super::canvas::{
-    HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, fit, write_text, write_title,
-};
-use super::classes::{MAX_LABEL_WIDTH, label_width};
+use super::canvas::{HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, write_text, write_title};
+use super::classes::{label_width, write_rows};
 use super::{Picture, colors, ensure_finite, refuse};
 use crate::Result;
 
@@ -62,13 +60,9 @@ pub fn strips(title: &str, value_label: &str, strips: &[Strip]) -> Result<Pictur
         let lettering = Lettering::new(TICK_SIZE, HPos::Left, VPos::Center).color(colors::MUTED);
         write_text(area, "darker: more clips · line: median", (plot.left, plot.top - 10), lettering)?;
         frame(area, plot, x.clone(), y, Grid::None)?;
-        for (row, (strip, median)) in strips.iter().zip(&medians).enumerate() {
+        write_rows(area, plot, pitch, strips.iter().map(|strip| &strip.label))?;
+        for (row, median) in medians.iter().enumerate() {
             let y = plot.top + pitch * row as i32;
-            let lettering = Lettering::new(TICK_SIZE, HPos::Right, VPos::Center);
-            let label = fit(&strip.label, MAX_LABEL_WIDTH, TICK_SIZE);
-            write_text(area, &label, (plot.left - 8, y + pitch / 2), lettering)?;
-            let ends = [(plot.left * SCALE, y * SCALE), (plot.right() * SCALE, y * SCALE)];
-            area.draw(&PathElement::new(ends, colors::GRID.stroke_width(1)))?;
             let at = x.place(*median, plot.left * SCALE, plot.right() * SCALE);
             let ends = [(at, (y + 2) * SCALE), (at, (y + pitch - 2) * SCALE)];
             // The white edge keeps it apart from a dark bin.

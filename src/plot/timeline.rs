@@ -1,14 +1,8 @@
 //! What a classifier hears in the course of a recording.
 
-use plotters::element::PathElement;
-use plotters::style::Color;
-use plotters::style::text_anchor::{HPos, VPos};
-
 use super::axes::{Axis, Grid, below, frame};
-use super::canvas::{
-    HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, fit, write_text, write_title,
-};
-use super::classes::{MAX_LABEL_WIDTH, label_width};
+use super::canvas::{HeatMap, MARGIN, Rect, Sheet, TICK_SIZE, TITLE_HEIGHT, write_title};
+use super::classes::{label_width, write_rows};
 use super::sound::{color_bar, write_limits};
 use super::{Picture, colors, refuse};
 use crate::Result;
@@ -52,14 +46,7 @@ pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) 
         write_title(area, title, MARGIN, bar.left - MARGIN - 24)?;
         write_limits(area, bar, 0.0, 100.0, "%")?;
         frame(area, plot, x, y, Grid::None)?;
-        for (row, label) in labels.iter().enumerate() {
-            let y = plot.top + PITCH * row as i32;
-            let lettering = Lettering::new(TICK_SIZE, HPos::Right, VPos::Center);
-            write_text(area, &fit(label, MAX_LABEL_WIDTH, TICK_SIZE), (plot.left - 8, y + PITCH / 2), lettering)?;
-            let ends = [(plot.left * SCALE, y * SCALE), (plot.right() * SCALE, y * SCALE)];
-            area.draw(&PathElement::new(ends, colors::GRID.stroke_width(1)))?;
-        }
-        Ok(())
+        write_rows(area, plot, PITCH, labels.iter())
     })
 }
 
