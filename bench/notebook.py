@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import re
@@ -30,7 +29,8 @@ from queue import Empty
 from harness import ROOT, Row
 
 sys.path.insert(0, str(ROOT / "setup"))
-import jupyter  # noqa: E402  (found only after the line above)
+import drift  # noqa: E402  (found only after the line above)
+import jupyter  # noqa: E402
 import kernel  # noqa: E402
 
 DATA_DIR = "target/bench/notebook-data"
@@ -65,7 +65,7 @@ CELL_LIMIT_S = 600
 def measure(arguments: argparse.Namespace) -> list[Row]:
     """The rows, medians over a few kernels; `cell_worst` is the median of each kernel's slowest cell."""
     rounds = min(arguments.rounds, 5)
-    sources = code_cells(kernel.NOTEBOOK)
+    sources = [drift.source(cell) for cell in drift.code_cells(kernel.NOTEBOOK)]
     seen: dict[str, list[float]] = {name: [] for name in LIMITS}
     print(f"measuring {rounds} kernels, one after the other", flush=True)
     for round_ in range(rounds + 1):
@@ -106,12 +106,6 @@ def one_kernel(sources: list[str]) -> dict[str, float]:
         cells.run("1")
         found["kernel_memory"] = cells.memory_gb()
     return found
-
-
-def code_cells(notebook: pathlib.Path) -> list[str]:
-    """The code of a notebook, cell by cell."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 class Cells:
