@@ -6,6 +6,7 @@ Needs the set-up (`make setup`); the cells' data lies under target/test-kernel.
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sys
 import time
@@ -51,6 +52,19 @@ class OneKernel(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f"no epoch {n} on disk")
             time.sleep(0.1)
         return len(self.history())
+
+
+class Versions(OneKernel):
+    """What is built for the tests serves the notebook."""
+
+    def test_the_kernel_takes_the_versions_of_the_projects_lock_file(self) -> None:
+        def versions(lock: Path) -> set[tuple[str, str]]:
+            text = lock.read_text(encoding="utf-8")
+            return set(re.findall(r'^name = "(.+)"\nversion = "(.+)"$', text, re.MULTILINE))
+
+        taken = versions(ROOT / "target" / "evcxr" / "Cargo.lock")
+        self.assertGreater(len(taken), 100)
+        self.assertEqual(taken - versions(ROOT / "Cargo.lock"), {("ctx", "1.0.0")})
 
 
 class OwnCells(OneKernel):
