@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation candidate check-shipped bench bench-notebook setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation first-recipe check-shipped bench bench-notebook setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -43,11 +43,11 @@ run-esc10: ## Run the notebook on the ESC-10 recordings in ESC10_DIR, served as 
 five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, make the network that ships (hours)
 	$(PREPARE) five-folds
 
-ablation: ## The good preset without each of its ingredients, on the fold that choices are scored on (an hour)
+ablation: ## The good preset's first version without each of its ingredients, on the fold that choices are scored on (an hour)
 	$(PREPARE) ablation
 
-candidate: ## The recipe that may become the good preset's next version, on every fold (three hours)
-	$(PREPARE) candidate
+first-recipe: ## The good preset's first version on every fold (an hour)
+	$(PREPARE) first-recipe
 
 check-shipped: ## Score the shipped network on ESC-10's fold 1 again, beside what its sheet says
 	$(PREPARE) check-shipped

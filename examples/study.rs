@@ -1,10 +1,11 @@
 //! The good preset put to the test: five folds, the ablation, and the network that ships.
 //!
 //! ```text
-//! study five-folds            every fold with every seed
-//! study candidate             every fold of the recipe that may become the good preset's next version
-//! study ablation              each ingredient off, on the fold that choices are scored on
-//! study ship                  the network of the first seed that held out fold 1, with what was measured
+//! study five-folds [SEED ...] every fold with every seed
+//! study first                 every fold of the good preset's first version
+//! study record                the tables of five-folds, counted from the record beside the shipped network
+//! study ablation              that version without each of its ingredients, on the fold that choices are scored on
+//! study ship [SEED ...]       the network of the first seed that held out fold 1, with what was measured
 //! study check                 the shipped network on its fold, beside what its sheet says
 //! study quick                 the quick preset with three seeds
 //! study run FOLD SEED [NAME]  one run, as the commands above start them
@@ -26,6 +27,7 @@ use audio_transformer::acquire::acquire;
 use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem};
 use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
 use audio_transformer::evaluate::{evaluate, evaluate_checkpoint};
+use audio_transformer::metrics::Confusion;
 use audio_transformer::predict::SHIPPED;
 use audio_transformer::preprocess::preprocess;
 use audio_transformer::ship;
@@ -39,7 +41,10 @@ const CHOICE_FOLD: u32 = 5;
 const SHIPPED_FOLD: u32 = 1;
 /// What makes the shipped files again.
 const COMMAND: &str = "make five-folds";
-const CANDIDATE: &str = "candidate";
+/// The good preset's first version, by name.
+const FIRST: &str = "first";
+/// How many pairs of classes are named that were taken for each other.
+const SHOWN_CONFUSIONS: usize = 5;
 /// An ablation trains for this share of the epochs.
 const ABLATION_SHARE: usize = 3;
 
@@ -47,24 +52,36 @@ fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["five-folds"] => five_folds(&good(), None),
-        ["candidate"] => five_folds(&candidate(), Some(CANDIDATE)),
+        ["five-folds", given @ ..] => five_folds(&good(), None, &seeds(given)?),
+        ["first"] => five_folds(&first(), Some(FIRST), &SEEDS),
+        ["record"] => {
+            tables(&CrossValidation::load(&ship::record_path(Path::new(SHIPPED)))?);
+            Ok(())
+        }
         ["ablation"] => ablation(),
-        ["ship"] => ship_best(),
+        ["ship", given @ ..] => ship_best(&seeds(given)?),
         ["check"] => check(),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
         ["run", fold, seed, name] => {
             let mut recipes = ablations();
-            recipes.push((CANDIDATE, candidate()));
+            recipes.push((FIRST, first()));
             let (_, config) = recipes.iter().find(|(other, _)| other == name).ok_or("no such ingredient")?;
             run(config, fold, seed)
         }
         _ => {
-            Err("usage: study five-folds | candidate | ablation | ship | check | quick | run FOLD SEED [INGREDIENT]"
+            Err("usage: study five-folds [SEED ...] | first | record | ablation | ship [SEED ...] | check | quick | run FOLD SEED [INGREDIENT]"
                 .into())
         }
     }
+}
+
+/// The seeds named, or the usual ones.
+fn seeds(given: &[&str]) -> Outcome<Vec<u64>> {
+    if given.is_empty() {
+        return Ok(SEEDS.to_vec());
+    }
+    Ok(given.iter().map(|seed| seed.parse()).collect::<Result<_, _>>()?)
 }
 
 /// The good preset on the data set of the environment, on one CPU thread.
@@ -74,23 +91,23 @@ fn good() -> Config {
     config
 }
 
-/// What fold 5 prefers to the good preset, with two seeds: three times the epochs, without time stretch. Frozen before any other fold
-/// was scored with it.
-fn candidate() -> Config {
+/// The good preset's first version: a third of the epochs, with time stretch.
+fn first() -> Config {
     let mut config = good();
-    config.train.epochs *= 3;
-    config.train.augment.time_stretch = 0.0;
-    config.train.run_name = CANDIDATE.into();
+    config.train.epochs = 120;
+    config.train.augment.time_stretch = 0.3;
+    config.train.run_name = FIRST.into();
     config
 }
 
 /// A recipe by the name of what is different.
 type Recipe = (&'static str, Config);
 
-/// The recipe, and the recipe without each of its ingredients or with another in its place, at a third of the epochs.
+/// The first recipe, and that recipe without each of its ingredients or with another in its place, at a third of its epochs. What they
+/// told made the present one.
 fn ablations() -> Vec<Recipe> {
     let variant = |name: &'static str, change: &dyn Fn(&mut Config)| {
-        let mut config = good();
+        let mut config = first();
         config.train.epochs /= ABLATION_SHARE;
         change(&mut config);
         config.train.run_name = format!("ablation-{name}");
@@ -167,20 +184,26 @@ fn prepare(config: &Config) -> Outcome {
     Ok(())
 }
 
-fn results(config: &Config, ingredient: Option<&'static str>) -> Outcome<CrossValidation> {
+fn results(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) -> Outcome<CrossValidation> {
     let folds = 1..=5;
-    let jobs = SEEDS.iter().flat_map(|&seed| folds.clone().map(move |fold| Job { fold, seed, ingredient }));
+    let jobs = seeds.iter().flat_map(|&seed| folds.clone().map(move |fold| Job { fold, seed, ingredient }));
     run_all(config, jobs)?;
-    Ok(cross_validate(config, &SEEDS)?)
+    Ok(cross_validate(config, seeds)?)
 }
 
-fn five_folds(config: &Config, ingredient: Option<&'static str>) -> Outcome {
+fn five_folds(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) -> Outcome {
     prepare(config)?;
     let started = Instant::now();
-    let all = results(config, ingredient)?;
+    tables(&results(config, ingredient, seeds)?);
+    println!("this took {:.1} minutes of wall time", started.elapsed().as_secs_f64() / 60.0);
+    Ok(())
+}
+
+/// What the README says of a recipe.
+fn tables(all: &CrossValidation) {
     println!("\n| seed | fold 1 | fold 2 | fold 3 | fold 4 | fold 5 | folds 1-4 | all five | minutes, one thread |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    for seed in SEEDS {
+    for seed in all.seeds() {
         let accuracies = all.accuracies(seed);
         let cells: String = accuracies.iter().map(|(_, accuracy)| format!(" {:.2} |", 100.0 * accuracy)).collect();
         let mean = |counts: fn(u32) -> bool| {
@@ -196,18 +219,19 @@ fn five_folds(config: &Config, ingredient: Option<&'static str>) -> Outcome {
         all.over_seeds(is_unseen_by_choices)
     );
     println!("all five folds: {} over folds, {} over seeds", all.over_folds(|_| true), all.over_seeds(|_| true));
-    if let Some(pooled) = all.pooled(SEEDS[0]) {
-        let ece = pooled.reliability(10).ece;
+    for seed in all.seeds() {
+        let Some(pooled) = all.pooled(seed) else { continue };
         println!(
-            "seed {}, all held-out clips: top-2 {:.1} %, macro F1 {:.3}, mean loss {:.3} nats, ECE {ece:.3}",
-            SEEDS[0],
+            "seed {seed}, all held-out clips: top-2 {:.1} %, macro F1 {:.3}, mean loss {:.3} nats, ECE {:.3}",
             100.0 * pooled.top_k(2),
             pooled.macro_f1(),
-            pooled.mean_loss()
+            pooled.mean_loss(),
+            pooled.reliability(10).ece
         );
+        for Confusion { actual, predicted, clips } in pooled.most_confused(SHOWN_CONFUSIONS) {
+            println!("  {clips} clips of {} taken for {}", pooled.labels[actual], pooled.labels[predicted]);
+        }
     }
-    println!("this took {:.1} minutes of wall time", started.elapsed().as_secs_f64() / 60.0);
-    Ok(())
 }
 
 fn is_unseen_by_choices(fold: u32) -> bool {
@@ -237,10 +261,10 @@ fn ablation() -> Outcome {
     Ok(())
 }
 
-fn ship_best() -> Outcome {
+fn ship_best(seeds: &[u64]) -> Outcome {
     let config = good();
-    let all = results(&config, None)?;
-    let report = ship::ship(&config, &all, SHIPPED_FOLD, SEEDS[0], is_unseen_by_choices, COMMAND)?;
+    let all = results(&config, None, seeds)?;
+    let report = ship::ship(&config, &all, SHIPPED_FOLD, seeds[0], is_unseen_by_choices, COMMAND)?;
     println!("{report}");
     Ok(())
 }

@@ -13,7 +13,7 @@ from steps import ROOT, Clock, run
 
 DATA = Path("target", "study")
 MODELS = ROOT / "data" / "models"
-SHIPPED = ("tinyast-esc10.safetensors", "tinyast-esc10.json")
+SHIPPED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
 def study(clock: Clock, libtorch: Path, command: str) -> None:

@@ -89,13 +89,13 @@ def five_folds(clock: Clock) -> None:
 
 
 def ablation(clock: Clock) -> None:
-    """The good preset without each of its ingredients."""
+    """The good preset's first version without each of its ingredients."""
     study.study(clock, set_up_libtorch(clock), "ablation")
 
 
-def candidate(clock: Clock) -> None:
-    """The recipe that may follow the good preset, on every fold."""
-    study.study(clock, set_up_libtorch(clock), "candidate")
+def first_recipe(clock: Clock) -> None:
+    """The good preset's first version on every fold."""
+    study.study(clock, set_up_libtorch(clock), "first")
 
 
 def check_shipped(clock: Clock) -> None:
@@ -123,7 +123,7 @@ COMMANDS = {
     "run-esc10": run_esc10,
     "five-folds": five_folds,
     "ablation": ablation,
-    "candidate": candidate,
+    "first-recipe": first_recipe,
     "check-shipped": check_shipped,
     "lab": open_lab,
 }

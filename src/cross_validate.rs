@@ -134,6 +134,30 @@ impl fmt::Display for Spread {
 }
 
 impl CrossValidation {
+    /// Writes a line of JSON per run, every held-out clip with its probabilities in it: what all that is said of a recipe can be counted
+    /// from again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let lines = self.results.iter().filter_map(|result| serde_json::to_string(result).ok());
+        files::write_bytes(path, lines.map(|line| line + "\n").collect::<String>().as_bytes())
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read; [`Error::Record`] with the line that is no run.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let run = |(i, line): (usize, &str)| {
+            let broken =
+                |error: serde_json::Error| Error::Record { path: path.into(), line: i + 1, found: error.to_string() };
+            serde_json::from_str(line).map_err(broken)
+        };
+        Ok(CrossValidation { results: text.lines().enumerate().map(run).collect::<Result<_>>()? })
+    }
+
     /// The seeds, in their order.
     pub fn seeds(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = self.results.iter().map(|result| result.seed).collect();

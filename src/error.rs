@@ -128,6 +128,16 @@ pub enum Error {
         /// What to do now.
         next: String,
     },
+    /// A record of training runs cannot be read.
+    #[error("record {}, line {line}: expected a run and its verdicts as JSON, found {found}. Take the file as it was released, or make it again: make five-folds.", path.display())]
+    Record {
+        /// The `.jsonl` file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        found: String,
+    },
     /// Training cannot go on.
     #[error("training stopped at epoch {epoch}, step {step}, learning rate {learning_rate:e}: {reason}. {next}")]
     Training {

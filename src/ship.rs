@@ -1,7 +1,7 @@
 //! A trained network made ready to travel: half precision, and a sheet of what was measured.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -62,7 +62,13 @@ pub fn shipped_path(config: &Config) -> PathBuf {
     config.data.models_dir.join(format!("tinyast-{}.safetensors", config.data.name()))
 }
 
-/// Writes the network that held out `fold` in half precision, measures that very file on the fold, and writes its sheet.
+/// Where the verdicts of all runs lie, beside shipped weights.
+pub fn record_path(weights: &Path) -> PathBuf {
+    weights.with_extension("runs.jsonl")
+}
+
+/// Writes the network that held out `fold` in half precision, measures that very file on the fold, and writes its sheet and the record of
+/// all runs.
 ///
 /// # Errors
 /// [`Error::StageMissing`] before the run; as [`evaluate_checkpoint`]; [`Error::Io`] when the folder cannot be written.
@@ -97,6 +103,7 @@ pub fn ship(
     };
     let json = serde_json::to_vec_pretty(&sheet).map_err(|error| Error::io("write", &path)(error.into()))?;
     files::write_bytes(&path.with_extension("json"), &json)?;
+    all.save(&record_path(&path))?;
     Ok(sheet)
 }
 

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use audio_transformer::config::{Config, Preset, TrainConfig};
-use audio_transformer::cross_validate::{cross_validate, fold_result, result_path};
+use audio_transformer::cross_validate::{CrossValidation, cross_validate, fold_result, result_path};
 use audio_transformer::evaluate::evaluate_checkpoint;
-use audio_transformer::ship::{Sheet, ship, shipped_path};
+use audio_transformer::ship::{Sheet, record_path, ship, shipped_path};
 use audio_transformer::{Error, acquire, preprocess};
 
 fn prepared(dir: &Path) -> Config {
@@ -61,6 +61,14 @@ fn what_ships_is_half_as_large_and_measured_from_its_own_file() {
     assert!(fs::metadata(&path).unwrap().len() < fs::metadata(full).unwrap().len() * 6 / 10);
     let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
     assert_eq!((written.shipped_fold, written.shipped_accuracy), (2, sheet.shipped_accuracy));
+
+    let record = record_path(&path);
+    let recorded = CrossValidation::load(&record).unwrap();
+    assert_eq!(recorded.pooled(0).unwrap(), all.pooled(0).unwrap(), "the record holds every verdict, to the bit");
+    let cut = fs::read_to_string(&record).unwrap();
+    fs::write(&record, &cut[..cut.len() - 9]).unwrap();
+    let message = CrossValidation::load(&record).unwrap_err().to_string();
+    assert!(message.contains("tinyast-demo.runs.jsonl, line 5: expected a run and its verdicts"), "{message}");
 
     let held_out = |fold: u32| {
         let train = TrainConfig { test_fold: Some(fold), validate: false, ..config.train.clone() };

@@ -46,7 +46,12 @@ fn config(run: &str) -> Config {
             epochs: 12,
             batch_size: 6,
             schedule: Schedule::Cosine { warmup_steps: 10 },
-            augment: AugmentConfig { mix: Mix::BetweenClass, gain_db: 6.0, ..Preset::Good.train().augment },
+            augment: AugmentConfig {
+                mix: Mix::BetweenClass,
+                gain_db: 6.0,
+                time_stretch: 0.3,
+                ..Preset::Good.train().augment
+            },
             validate: true,
             device: DeviceChoice::Cpu,
             ..Preset::Good.train()

@@ -7,7 +7,7 @@ use super::{AugmentConfig, Mix, Pooling, Schedule, Stem, TinyAstConfig, TrainCon
 pub enum Preset {
     /// Half a minute on a laptop: a plain Vision Transformer, 5 epochs of Adam. A demonstration.
     Quick,
-    /// Minutes per fold: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
+    /// Half an hour per fold: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
     Good,
 }
 
@@ -38,7 +38,7 @@ impl Preset {
             Preset::Quick => TrainConfig::default(),
             Preset::Good => TrainConfig {
                 run_name: "good".into(),
-                epochs: 120,
+                epochs: 360,
                 batch_size: 32,
                 learning_rate: 1e-3,
                 schedule: Schedule::Cosine { warmup_steps: 50 },
@@ -48,7 +48,6 @@ impl Preset {
                 ema_decay: 0.99,
                 augment: AugmentConfig {
                     random_crop: true,
-                    time_stretch: 0.3,
                     mel_stretch: 0.15,
                     mel_shift: 4.0,
                     equalizer_db: 8.0,
