@@ -188,6 +188,14 @@ impl FeatureExtractor {
         self.resampler(sample_rate)?.process(samples)
     }
 
+    /// [`resample`](Self::resample) on all of rayon's threads, to the very same numbers.
+    ///
+    /// # Errors
+    /// As [`resample`](Self::resample).
+    pub fn resample_parallel(&mut self, samples: &[f32], sample_rate: u32) -> Result<Vec<f32>> {
+        self.resampler(sample_rate)?.process_parallel(samples)
+    }
+
     /// The resampler from this rate, planned when it is met first.
     fn resampler(&mut self, sample_rate: u32) -> Result<&mut Resampler> {
         let known = self.resamplers.iter().position(|(rate, _)| *rate == sample_rate);

@@ -118,7 +118,7 @@ impl Classifier {
     fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>)> {
         let info = &self.checkpoint.info;
         let sample_rate = info.settings.features.sample_rate;
-        let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
+        let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
         let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
         let mut mean = vec![0.0; info.labels.len()];

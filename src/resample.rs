@@ -1,5 +1,6 @@
 //! Sample-rate conversion with rubato's FFT resampler, set up once per pair of rates.
 
+use rayon::prelude::*;
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
 
@@ -20,11 +21,16 @@ const MAX_ABS_SAMPLE: f32 = 1e12;
 /// 441 samples at 44.1 kHz, 4 took least time.
 const MIN_FILTER_LENGTH: usize = 500;
 
+/// The least number of blocks worth a thread of their own: a second and a half at 44.1 kHz.
+const MIN_BLOCKS_PER_THREAD: usize = 40;
+
 /// A converter from one sample rate to another; one per thread.
 pub struct Resampler {
     from_hz: u32,
     to_hz: u32,
-    converter: Option<Converter>,
+    /// One for the caller's thread, and more once [`process_parallel`](Resampler::process_parallel) has needed them; none where the rates
+    /// are the same.
+    converters: Vec<Converter>,
 }
 
 /// rubato's converter with room for one block of its output.
@@ -47,18 +53,8 @@ impl Resampler {
                 });
             }
         }
-        if from_hz == to_hz {
-            return Ok(Self { from_hz, to_hz, converter: None });
-        }
-        let (from, to) = (from_hz as usize, to_hz as usize);
-        let (unit_in, unit_out) = (from / gcd(from, to), to / gcd(from, to));
-        // A power of two keeps the transforms fast; an even number puts the middle of the filter on a sample of
-        // both rates, so that removing the delay leaves no shift.
-        let n_units = MIN_FILTER_LENGTH.div_ceil(unit_in.min(unit_out)).next_power_of_two().max(2);
-        let fft = Fft::new_custom(from, to, n_units * unit_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
-            .map_err(|error| Error::Signal { expected: "a pair of sample rates".into(), found: error.to_string() })?;
-        let block = vec![0.0; fft.output_frames_next()];
-        Ok(Self { from_hz, to_hz, converter: Some(Converter { fft, block }) })
+        let converters = if from_hz == to_hz { Vec::new() } else { vec![Converter::new(from_hz, to_hz)?] };
+        Ok(Self { from_hz, to_hz, converters })
     }
 
     /// Number of samples that `n_samples` become: `ceil(n_samples · to_hz / from_hz)`.
@@ -84,7 +80,7 @@ impl Resampler {
         let output_len = self.output_len(samples.len());
         output.clear();
         output.reserve_exact(output_len);
-        let Some(converter) = &mut self.converter else {
+        let Some(converter) = self.converters.first_mut() else {
             check_samples(samples)?;
             output.extend_from_slice(samples);
             return Ok(());
@@ -104,9 +100,65 @@ impl Resampler {
         }
         Ok(())
     }
+
+    /// [`process`](Self::process) on all of rayon's threads, to the very same numbers: for one long sound that somebody waits for.
+    ///
+    /// # Errors
+    /// As [`process`](Self::process).
+    pub fn process_parallel(&mut self, samples: &[f32]) -> Result<Vec<f32>> {
+        let Some(converter) = self.converters.first() else { return self.process(samples) };
+        check_samples(samples)?;
+        let (block_len, delay) = (converter.block.len(), converter.fft.output_delay());
+        let output_len = self.output_len(samples.len());
+        let n_blocks = (delay + output_len).div_ceil(block_len);
+        let n_parts = (n_blocks / MIN_BLOCKS_PER_THREAD).clamp(1, rayon::current_num_threads());
+        while self.converters.len() < n_parts {
+            self.converters.push(Converter::new(self.from_hz, self.to_hz)?);
+        }
+        let blocks_per_part = n_blocks.div_ceil(n_parts);
+        let mut output = vec![0.0; n_blocks * block_len];
+        let parts = output.par_chunks_mut(blocks_per_part * block_len).zip(&mut self.converters).enumerate();
+        parts.try_for_each(|(part, output)| {
+            let (output, converter) = output;
+            converter.convert_from(samples, part * blocks_per_part, output)
+        })?;
+        output.drain(..delay);
+        output.truncate(output_len);
+        Ok(output)
+    }
 }
 
 impl Converter {
+    fn new(from_hz: u32, to_hz: u32) -> Result<Self> {
+        let (from, to) = (from_hz as usize, to_hz as usize);
+        let (unit_in, unit_out) = (from / gcd(from, to), to / gcd(from, to));
+        // A power of two keeps the transforms fast; an even number puts the middle of the filter on a sample of
+        // both rates, so that removing the delay leaves no shift.
+        let n_units = MIN_FILTER_LENGTH.div_ceil(unit_in.min(unit_out)).next_power_of_two().max(2);
+        let fft = Fft::new_custom(from, to, n_units * unit_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
+            .map_err(|error| Error::Signal { expected: "a pair of sample rates".into(), found: error.to_string() })?;
+        let block = vec![0.0; fft.output_frames_next()];
+        Ok(Converter { fft, block })
+    }
+
+    /// Fills `output` with what becomes of the blocks of `samples` from number `first` on.
+    fn convert_from(&mut self, samples: &[f32], first: usize, output: &mut [f32]) -> Result<()> {
+        let block_in_len = self.fft.input_frames_next();
+        let block_in = |i: usize| {
+            let start = (i * block_in_len).min(samples.len());
+            &samples[start..(start + block_in_len).min(samples.len())]
+        };
+        self.fft.reset();
+        if first > 0 {
+            // A block spills over into the next and no further.
+            self.convert(block_in(first - 1))?;
+        }
+        for (i, output) in output.chunks_mut(self.block.len()).enumerate() {
+            output.copy_from_slice(self.convert(block_in(first + i))?);
+        }
+        Ok(())
+    }
+
     /// Converts the next block; one cut short stands before silence.
     fn convert(&mut self, block_in: &[f32]) -> Result<&[f32]> {
         let refused = |reason: &dyn std::fmt::Display| Error::Signal {

@@ -175,3 +175,25 @@ fn odd_rates_keep_level_and_time_too() {
         assert!(db(fit.residual_rms / AMPLITUDE) <= -90.0, "{rate} Hz");
     }
 }
+
+#[test]
+fn several_threads_give_the_numbers_of_one() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for rate in RATES_HZ {
+        let mut resampler = Resampler::new(rate, TARGET_HZ).unwrap();
+        for n_samples in [0, 1, rate as usize / 7, 4 * rate as usize + 3, 23 * rate as usize] {
+            let sound: Vec<f32> =
+                (0..n_samples as u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32 / 4e9) - 0.5).collect();
+            let parallel = pool.install(|| resampler.process_parallel(&sound)).unwrap();
+            assert_eq!(parallel, resampler.process(&sound).unwrap(), "{n_samples} samples at {rate} Hz");
+        }
+    }
+    let mut same_rate = Resampler::new(TARGET_HZ, TARGET_HZ).unwrap();
+    assert_eq!(
+        same_rate.process_parallel(&[0.5, f32::MIN]).unwrap_err().to_string(),
+        same_rate.process(&[0.5, f32::MIN]).unwrap_err().to_string()
+    );
+    let not_finite = [vec![0.0; 300_000], vec![f32::NAN]].concat();
+    let message = Resampler::new(44_100, TARGET_HZ).unwrap().process_parallel(&not_finite).unwrap_err().to_string();
+    assert!(message.contains("NaN at sample 300000"), "{message}");
+}

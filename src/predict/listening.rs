@@ -37,7 +37,7 @@ impl Classifier {
         let (probabilities, _) = self.probabilities(waveform)?;
         let info = &self.checkpoint.info;
         let features = info.settings.features.clone();
-        let samples = self.extractor.resample(&waveform.samples, waveform.sample_rate)?;
+        let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
         let first = ClipConfig { long_clips: LongClips::Crop, ..info.settings.clip };
         let samples = clips_of(&samples, features.sample_rate, &first).next().map(|(_, clip)| clip).unwrap_or_default();
         let spectrogram = self.extractor.extract(&samples, features.sample_rate)?;
