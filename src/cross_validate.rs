@@ -140,8 +140,12 @@ impl CrossValidation {
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let lines = self.results.iter().filter_map(|result| serde_json::to_string(result).ok());
-        files::write_bytes(path, lines.map(|line| line + "\n").collect::<String>().as_bytes())
+        let mut lines = String::new();
+        for result in &self.results {
+            lines += &serde_json::to_string(result).map_err(|error| Error::io("write", path)(error.into()))?;
+            lines.push('\n');
+        }
+        files::write_bytes(path, lines.as_bytes())
     }
 
     /// Reads what [`save`](Self::save) wrote.

@@ -118,8 +118,7 @@ impl Resampler {
         let blocks_per_part = n_blocks.div_ceil(n_parts);
         let mut output = vec![0.0; n_blocks * block_len];
         let parts = output.par_chunks_mut(blocks_per_part * block_len).zip(&mut self.converters).enumerate();
-        parts.try_for_each(|(part, output)| {
-            let (output, converter) = output;
+        parts.try_for_each(|(part, (output, converter))| {
             converter.convert_from(samples, part * blocks_per_part, output)
         })?;
         output.drain(..delay);
