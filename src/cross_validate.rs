@@ -34,9 +34,12 @@ pub struct FoldResult {
     settings: Settings,
 }
 
-/// What a result was got with; another recipe's results do not stand in for it.
+/// What a result was got with; those of another recipe or of other recordings do not stand in for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
+    /// [`Dataset::fingerprint`] of all clips; 0 in results from before it was kept.
+    #[serde(default)]
+    data: u64,
     features: FeatureSettings,
     model: TinyAstConfig,
     train: TrainConfig,
@@ -62,15 +65,16 @@ pub fn result_path(config: &Config, fold: u32, seed: u64) -> PathBuf {
     config.data.models_dir.join(name)
 }
 
-/// Trains on all other folds and scores this one, unless that was done before with the very same settings.
+/// Trains on all other folds and scores this one, unless that was done before with the very same settings and recordings.
 ///
 /// # Errors
 /// As [`train`] and [`evaluate`]; [`Error::Io`] when the result cannot be written.
 pub fn fold_result(config: &Config, fold: u32, seed: u64) -> Result<FoldResult> {
     let path = result_path(config, fold, seed);
     let run = of_fold(config, fold, seed);
-    let features = Dataset::open(&run)?.settings;
-    let settings = Settings { features, model: run.model.clone(), train: run.train.clone() };
+    let dataset = Dataset::open(&run)?;
+    let data = dataset.fingerprint(0..dataset.clips.len());
+    let settings = Settings { data, features: dataset.settings, model: run.model.clone(), train: run.train.clone() };
     if let Some(known) = read(&path).filter(|known| known.settings == settings) {
         return Ok(known);
     }
@@ -219,7 +223,7 @@ mod tests {
 
     fn result(fold: u32, seed: u64, accuracy: f64) -> FoldResult {
         let features = FeatureSettings::new(&Default::default(), &Default::default());
-        let settings = Settings { features, model: Preset::Good.model(), train: Preset::Good.train() };
+        let settings = Settings { data: 0, features, model: Preset::Good.model(), train: Preset::Good.train() };
         let clips = vec![ScoredClip::new(format!("{fold}.wav"), 0, vec![0.9, 0.1])];
         let evaluation = Evaluation { test_fold: fold, labels: vec!["a".into(), "b".into()], clips };
         FoldResult { fold, seed, accuracy, loss: 0.1, training_s: 10.0, evaluation, settings }

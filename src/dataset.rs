@@ -66,6 +66,16 @@ impl Dataset {
         Ok(Spectrogram { values, scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db } })
     }
 
+    /// A number that tells these clips, their labels and their folds from others: results of one do not stand for the other.
+    #[cfg(feature = "torch")]
+    pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> u64 {
+        let row = |index: usize| {
+            let ProcessedClip { npy, fold, target, category, file_bytes, file_modified_ns, .. } = &self.clips[index];
+            format!("{npy} {fold} {target} {category} {file_bytes} {file_modified_ns}\n")
+        };
+        crate::hash::fnv1a(indices.into_iter().map(row).collect::<String>().as_bytes())
+    }
+
     /// The folds there are, ascending.
     pub fn folds(&self) -> Vec<u32> {
         let mut folds: Vec<u32> = self.clips.iter().map(|clip| clip.fold).collect();

@@ -36,6 +36,7 @@ pub mod dataset;
 pub mod demo;
 #[cfg(feature = "torch")]
 pub mod device;
+mod differences;
 #[cfg(feature = "download")]
 pub mod download;
 #[cfg(feature = "torch")]

@@ -6,9 +6,9 @@ use std::io::{BufWriter, Read};
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::config::{ClipConfig, Config};
+use crate::differences::differences;
 use crate::features::{FEATURE_VERSION, FeatureConfig};
 use crate::files;
 use crate::{Error, Result};
@@ -70,25 +70,7 @@ impl FeatureSettings {
 
     /// Where two settings differ, as `expected` and `found`: "features.n_mels 64" and "features.n_mels 32".
     pub fn differences(&self, found: &Self) -> (String, String) {
-        let mut names = (Vec::new(), Vec::new());
-        collect_differences("", &to_json(self), &to_json(found), &mut names);
-        (names.0.join(", "), names.1.join(", "))
-    }
-}
-
-fn to_json(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or(Value::Null)
-}
-
-fn collect_differences(name: &str, expected: &Value, found: &Value, names: &mut (Vec<String>, Vec<String>)) {
-    if let (Value::Object(expected), Value::Object(found)) = (expected, found) {
-        for (key, value) in expected {
-            let inner = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-            collect_differences(&inner, value, found.get(key).unwrap_or(&Value::Null), names);
-        }
-    } else if expected != found {
-        names.0.push(format!("{name} {expected}"));
-        names.1.push(format!("{name} {found}"));
+        differences(self, found)
     }
 }
 

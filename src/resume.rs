@@ -103,6 +103,6 @@ impl Progress {
 }
 
 /// The settings without those that cannot change a number of the run.
-fn same_run(config: &TrainConfig) -> TrainConfig {
+pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
     TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
 }

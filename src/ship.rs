@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::{Config, TinyAstConfig, TrainConfig};
 use crate::cross_validate::{CrossValidation, of_fold};
+use crate::differences::differences;
 use crate::evaluate::evaluate_checkpoint;
+use crate::resume::same_run;
 use crate::tensors::Precision;
 use crate::train::checkpoint_path;
 use crate::{Error, Result, files};
@@ -71,7 +73,8 @@ pub fn record_path(weights: &Path) -> PathBuf {
 /// all runs.
 ///
 /// # Errors
-/// [`Error::StageMissing`] before the run; as [`evaluate_checkpoint`]; [`Error::Io`] when the folder cannot be written.
+/// [`Error::StageMissing`] before the run; [`Error::Checkpoint`] when its weights are of another recipe or of a run that is not finished;
+/// as [`evaluate_checkpoint`]; [`Error::Io`] when the folder cannot be written.
 pub fn ship(
     config: &Config,
     all: &CrossValidation,
@@ -83,6 +86,7 @@ pub fn ship(
     let run = of_fold(config, fold, seed);
     let path = shipped_path(config);
     let Checkpoint { info, vs, .. } = checkpoint::load(&checkpoint_path(&run), Device::Cpu)?;
+    check_recipe(&checkpoint_path(&run), &info, &run)?;
     checkpoint::save(&path, &vs, &info, Precision::Half)?;
     let seeds = all.seeds();
     let fold_accuracies = seeds.iter().map(|&seed| SeedAccuracies {
@@ -105,6 +109,23 @@ pub fn ship(
     files::write_bytes(&path.with_extension("json"), &json)?;
     all.save(&record_path(&path))?;
     Ok(sheet)
+}
+
+/// Refuses weights that the sheet's accuracies would not speak of. A run's name enters no number.
+fn check_recipe(path: &Path, info: &CheckpointInfo, run: &Config) -> Result<()> {
+    let recipe = |model: &TinyAstConfig, train: &TrainConfig| Settings {
+        model: model.clone(),
+        train: TrainConfig { run_name: String::new(), ..same_run(train) },
+    };
+    let (mut expected, mut found) = differences(&recipe(&run.model, &run.train), &recipe(&info.model, &info.train));
+    if info.epoch != run.train.epochs && expected.is_empty() {
+        (expected, found) = (format!("epoch {}", run.train.epochs), format!("epoch {}", info.epoch));
+    }
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let next = "Remove it and the result of its fold, and train that run again.".to_owned();
+    Err(Error::Checkpoint { path: path.into(), expected, found, next })
 }
 
 impl fmt::Display for Sheet {

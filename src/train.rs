@@ -12,10 +12,8 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
-use crate::hash::fnv1a;
 use crate::history::{self, EpochRecord};
 use crate::loader::{Loader, stream};
-use crate::metadata::ProcessedClip;
 use crate::model::{TinyAst, verdicts, with_seed};
 use crate::observe::{Console, Observer};
 use crate::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
@@ -202,12 +200,8 @@ fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
 
 /// A run before its first step.
 fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
-    let clips = || split.train.iter().chain(&split.validation).map(|index| &dataset.clips[*index]);
-    let sources: BTreeSet<String> = clips().map(|clip| clip.source.clone()).collect();
-    let stamp = |clip: &ProcessedClip| {
-        let ProcessedClip { npy, fold, target, file_bytes, file_modified_ns, .. } = clip;
-        format!("{npy} {fold} {target} {file_bytes} {file_modified_ns}\n")
-    };
+    let seen = || split.train.iter().chain(&split.validation).copied();
+    let sources: BTreeSet<String> = seen().map(|index| dataset.clips[index].source.clone()).collect();
     let run = CheckpointInfo {
         dataset: dataset.name.clone(),
         labels: dataset.labels.clone(),
@@ -218,7 +212,7 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
         seen_sources: sources.into_iter().collect(),
         epoch: 0,
     };
-    Progress { run, data: fnv1a(clips().map(stamp).collect::<String>().as_bytes()), step: 0, history: Vec::new() }
+    Progress { run, data: dataset.fingerprint(seen()), step: 0, history: Vec::new() }
 }
 
 /// Takes up the state of this run if it was stopped, and says so.
@@ -231,7 +225,7 @@ fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn 
         }
         None if path.exists() => {
             let path = path.display();
-            observer.say(&format!("{path} belongs to other settings or data: starting from the beginning"));
+            observer.say(&format!("{path} is of other settings or data, or damaged: starting from the beginning"));
             Ok(begun)
         }
         None => Ok(begun),
@@ -312,4 +306,34 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
 
 fn stopped(config: &Config, epoch: usize) -> Error {
     Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs: config.train.epochs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_is_that_of_libtorch_for_whole_targets_and_counts_parts_of_soft_ones() {
+        let logits = Tensor::from_slice(&[2.0f32, -1.0, 0.5, 0.0, 3.0, -2.0]).view([2, 3]);
+        let whole = Tensor::from_slice(&[0i64, 2]).one_hot(3).to_kind(Kind::Float);
+        for smoothing in [0.0, 0.1] {
+            let theirs = logits.cross_entropy_loss::<Tensor>(
+                &Tensor::from_slice(&[0i64, 2]),
+                None,
+                tch::Reduction::Mean,
+                -100,
+                smoothing,
+            );
+            let difference = (cross_entropy(&logits, &whole, smoothing) - theirs).abs().double_value(&[]);
+            assert!(difference < 1e-6, "smoothing {smoothing}: {difference}");
+        }
+        // Half of one class and half of another, between which an even network cannot choose: ln 2.
+        let (even, soft) = (Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)), Tensor::from_slice(&[0.5f32, 0.5]));
+        let loss = cross_entropy(&even, &soft.view([1, 2]), 0.0).double_value(&[]);
+        assert!((loss - 2f64.ln()).abs() < 1e-6);
+        // Of targets [¾, ¼] and probabilities [e/(e+1), 1/(e+1)] by hand: ln(e + 1) − ¾.
+        let (logits, soft) = (Tensor::from_slice(&[1.0f32, 0.0]), Tensor::from_slice(&[0.75f32, 0.25]));
+        let loss = cross_entropy(&logits.view([1, 2]), &soft.view([1, 2]), 0.0).double_value(&[]);
+        assert!((loss - ((1f64.exp() + 1.0).ln() - 0.75)).abs() < 1e-6);
+    }
 }

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use audio_transformer::config::{Config, Preset, TrainConfig};
-use audio_transformer::cross_validate::{CrossValidation, cross_validate, fold_result, result_path};
+use audio_transformer::cross_validate::{CrossValidation, cross_validate, fold_result, of_fold, result_path};
 use audio_transformer::evaluate::evaluate_checkpoint;
 use audio_transformer::ship::{Sheet, record_path, ship, shipped_path};
+use audio_transformer::train::train;
 use audio_transformer::{Error, acquire, preprocess};
 
 fn prepared(dir: &Path) -> Config {
@@ -48,6 +49,45 @@ fn every_fold_is_held_out_once_with_every_seed_and_nothing_is_computed_twice() {
     let other = Config { train: TrainConfig { learning_rate: 2e-3, ..config.train.clone() }, ..config.clone() };
     fold_result(&other, 1, 0).unwrap();
     assert!(written(1) > before[0], "another recipe is another result");
+
+    // Another label for one clip, of a fold that is not even trained on.
+    let table = config.data.processed_dir.join("metadata.csv");
+    let rows = fs::read_to_string(&table).unwrap();
+    let (row, other) = two_labels(&rows, 2);
+    fs::write(&table, rows.replace(&row, &other)).unwrap();
+    fold_result(&config, 2, 0).unwrap();
+    assert!(written(2) > before[1], "other labels make another result");
+}
+
+/// A row of a table whose clip is in `fold`, and that row with the label of a clip of another class.
+fn two_labels(rows: &str, fold: u32) -> (String, String) {
+    let mut lines = rows.lines();
+    let column = |name: &str| lines.clone().next().unwrap().split(',').position(|other| other == name).unwrap();
+    let (fold_column, target, category) = (column("fold"), column("target"), column("category"));
+    lines.next();
+    let cells: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    let row = cells.iter().find(|row| row[fold_column] == fold.to_string()).unwrap();
+    let other = cells.iter().find(|other| other[target] != row[target]).unwrap();
+    let mut changed = row.clone();
+    (changed[target], changed[category]) = (other[target], other[category]);
+    (row.join(","), changed.join(","))
+}
+
+#[test]
+fn weights_of_another_recipe_do_not_ship_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepared(dir.path());
+    let all = cross_validate(&config, &[0]).unwrap();
+    let other = Config { train: TrainConfig { label_smoothing: 0.2, ..config.train.clone() }, ..config.clone() };
+    train(&of_fold(&other, 2, 0)).unwrap();
+    let refused = |fold: u32| ship(&config, &all, fold, 0, |_| true, "make something").map(drop);
+    let message = refused(2).unwrap_err().to_string();
+    assert!(
+        message.contains("quick-fold2-seed0-demo.safetensors") && message.contains("found train.label_smoothing 0.2"),
+        "{message}"
+    );
+    assert!(!shipped_path(&config).exists());
+    refused(3).unwrap();
 }
 
 #[test]
