@@ -20,16 +20,17 @@ pub struct Batch {
 
 /// All of them in their order, as `config` says: windows → gain → equaliser → mix of powers → roll → normalised decibels → mix of those → masks.
 ///
-/// `clips` are powers with their classes; the batch that comes out is `(batch, n_mels, n_frames)` as the network takes it.
+/// `clips` are powers with their classes; the batch that comes out is `(batch, n_mels, n_frames)`, a window of each as long as `window`
+/// says, or all of it.
 pub fn augment(
     clips: &[(ArrayView2<f32>, usize)],
     num_classes: usize,
-    n_frames: usize,
+    window: Option<usize>,
     config: &AugmentConfig,
     features: &FeatureConfig,
     rng: &mut impl Rng,
 ) -> Batch {
-    let mut batch = windows(clips, num_classes, n_frames, config, rng);
+    let mut batch = windows(clips, num_classes, window, config, rng);
     gain(&mut batch, config.gain_db, rng);
     equalize(&mut batch, config.equalizer_db, rng);
     if config.mix == Mix::BetweenClass {
@@ -47,16 +48,18 @@ pub fn augment(
     batch
 }
 
-/// Cuts a window from every clip: at a random place of its sound with `random_crop`, faster or slower by `time_stretch`, its bands
-/// moved by `mel_shift` and spread by `mel_stretch`. Every window is brought to a maximum of 1.
+/// Cuts a window of `window` frames from every clip: at a random place of its sound with `random_crop`, faster or slower by
+/// `time_stretch`, its bands moved by `mel_shift` and spread by `mel_stretch`. Without a `window` the clip is shown whole, where it is.
+/// Every window is brought to a maximum of 1.
 pub fn windows(
     clips: &[(ArrayView2<f32>, usize)],
     num_classes: usize,
-    n_frames: usize,
+    window: Option<usize>,
     config: &AugmentConfig,
     rng: &mut impl Rng,
 ) -> Batch {
-    let n_mels = clips.first().map_or(0, |(power, _)| power.nrows());
+    let (n_mels, all_frames) = clips.first().map_or((0, 0), |(power, _)| power.dim());
+    let n_frames = window.unwrap_or(all_frames);
     let mut batch = Batch {
         clips: Array3::zeros((clips.len(), n_mels, n_frames)),
         targets: Array2::zeros((clips.len(), num_classes)),
@@ -66,14 +69,15 @@ pub fn windows(
         let time_stretch = factor(config.time_stretch, rng);
         let mel_stretch = factor(config.mel_stretch, rng);
         let mel_start = symmetric(rng) * config.mel_shift;
-        let (low, high) = starts(&views::sounding(*power), n_frames as f32 * time_stretch);
+        let shown = if window.is_some() { views::sounding(*power) } else { 0..all_frames };
+        let (low, high) = starts(&shown, n_frames as f32 * time_stretch);
         let within = if config.random_crop { rng.random::<f32>() } else { 0.5 };
         let start = low + (high - low) * within;
         let start = if time_stretch == 1.0 { start.round() } else { start };
-        let mut window = batch.clips.index_axis_mut(Axis(0), i);
-        copy_window(*power, Place { start, time_stretch, mel_stretch, mel_start }, window.view_mut());
-        let loudest = window.iter().fold(f32::MIN_POSITIVE, |loudest, power| loudest.max(*power));
-        window.mapv_inplace(|power| power / loudest);
+        let mut cut = batch.clips.index_axis_mut(Axis(0), i);
+        copy_window(*power, Place { start, time_stretch, mel_stretch, mel_start }, cut.view_mut());
+        let loudest = cut.iter().fold(f32::MIN_POSITIVE, |loudest, power| loudest.max(*power));
+        cut.mapv_inplace(|power| power / loudest);
     }
     batch
 }
@@ -212,7 +216,7 @@ mod tests {
     fn cut(config: &AugmentConfig) -> Batch {
         let clips = clips();
         let labelled: Vec<_> = clips.iter().enumerate().map(|(class, clip)| (clip.view(), class)).collect();
-        windows(&labelled, 4, 50, config, &mut rng())
+        windows(&labelled, 4, Some(50), config, &mut rng())
     }
 
     fn total(batch: &Batch, clip: usize) -> f32 {
@@ -232,6 +236,15 @@ mod tests {
         between_class(&mut same, 0.0, &mut rng());
         mask(&mut same, Axis(1), 0, 12, &mut rng());
         assert_eq!(same, batch);
+    }
+
+    #[test]
+    fn a_whole_clip_stays_where_it_is() {
+        // Sound in the first fifth alone: a window would be placed around it.
+        let clip = Array2::from_shape_fn((8, 100), |(mel, frame)| if frame < 20 { (mel + 1) as f32 } else { 0.0 });
+        let config = AugmentConfig { random_crop: true, ..Default::default() };
+        let batch = windows(&[(clip.view(), 0)], 1, None, &config, &mut rng());
+        assert_eq!(batch.clips.index_axis(Axis(0), 0), clip / 8.0);
     }
 
     #[test]
@@ -307,7 +320,7 @@ mod tests {
         let labelled: Vec<_> = clips.iter().enumerate().map(|(class, clip)| (clip.view(), class)).collect();
         let config =
             AugmentConfig { random_crop: true, mix: Mix::BetweenClass, mix_probability: 1.0, ..Default::default() };
-        let batch = augment(&labelled, 4, 50, &config, &FeatureConfig::default(), &mut rng());
+        let batch = augment(&labelled, 4, Some(50), &config, &FeatureConfig::default(), &mut rng());
         assert_eq!(batch.clips.dim(), (3, 8, 50));
         for clip in batch.clips.outer_iter() {
             assert!(clip.mean().unwrap().abs() < 1e-4);

@@ -44,7 +44,7 @@ struct Powers {
     clips: Vec<Array2<f32>>,
     targets: Vec<usize>,
     num_classes: usize,
-    n_frames: usize,
+    window: Option<usize>,
     augment: AugmentConfig,
     features: FeatureConfig,
 }
@@ -70,13 +70,9 @@ impl Loader {
         } else {
             let power = |index: &usize| Ok(dataset.spectrogram(*index)?.power());
             let clips = indices.iter().map(power).collect::<Result<Vec<_>>>()?;
-            let n_frames = match config.model.view {
-                View::Whole => clips.first().map_or(1, Array2::ncols),
-                View::Windows { .. } => config.model.input_size.1,
-            };
             let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
-            let targets = targets.clone();
-            Clips::Powers(Arc::new(Powers { clips, targets, num_classes, n_frames, augment, features }))
+            let (targets, window) = (targets.clone(), config.model.window());
+            Clips::Powers(Arc::new(Powers { clips, targets, num_classes, window, augment, features }))
         };
         let (model, config) = (config.model.clone(), config.train.clone());
         Ok(Loader { clips, targets, num_classes, model, config, device })
@@ -134,7 +130,7 @@ impl Powers {
         let clip = |index: &usize| (self.clips[*index].view(), self.targets[*index]);
         let clips: Vec<(ArrayView2<f32>, usize)> = plan.clips.iter().map(clip).collect();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
-        augment(&clips, self.num_classes, self.n_frames, &self.augment, &self.features, &mut rng)
+        augment(&clips, self.num_classes, self.window, &self.augment, &self.features, &mut rng)
     }
 }
 

@@ -187,6 +187,14 @@ impl TinyAstConfig {
         }
     }
 
+    /// Frames of the window that training cuts from a clip; `None` where the network takes the clip whole.
+    pub fn window(&self) -> Option<usize> {
+        match self.view {
+            View::Whole => None,
+            View::Windows { .. } => Some(self.input_size.1),
+        }
+    }
+
     /// How many inputs a clip becomes when it is judged.
     pub fn n_views(&self) -> usize {
         match self.view {

@@ -65,7 +65,7 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Whether a window starts at a random place of the sounding part; else in its middle. For [`super::View::Windows`] alone.
+    /// Whether a window starts at a random place of the sounding part; else in its middle. [`super::View::Whole`] has no window.
     pub random_crop: bool,
     /// Faster or slower by up to this factor less one: 0.2 is 1/1.2 to 1.2 times.
     pub time_stretch: f32,
@@ -161,7 +161,11 @@ impl TrainConfig {
 impl AugmentConfig {
     /// Whether nothing is done to a clip.
     pub fn is_off(&self) -> bool {
-        *self == AugmentConfig::default()
+        let amounts = [self.time_stretch, self.mel_shift, self.mel_stretch, self.equalizer_db, self.gain_db];
+        let moves = self.random_crop || self.time_roll || amounts.iter().any(|amount| *amount > 0.0);
+        let mixes = self.mix != Mix::Off && self.mix_probability > 0.0;
+        let masks = [(self.mel_masks, self.mel_mask_width), (self.time_masks, self.time_mask_width)];
+        !(moves || mixes || masks.iter().any(|(n, width)| *n > 0 && *width > 0))
     }
 
     fn validate(&self) -> Result<()> {
@@ -195,6 +199,20 @@ pub enum DeviceChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ingredient_of_which_there_is_nothing_is_off() {
+        let off = AugmentConfig { mix: Mix::Mixup, mel_masks: 2, time_mask_width: 9, ..Default::default() };
+        assert!(off.is_off());
+        for on in [
+            AugmentConfig { mix_probability: 0.5, ..off.clone() },
+            AugmentConfig { mel_mask_width: 1, ..off.clone() },
+            AugmentConfig { gain_db: 0.1, ..off.clone() },
+            AugmentConfig { random_crop: true, ..off },
+        ] {
+            assert!(!on.is_off(), "{on:?}");
+        }
+    }
 
     #[test]
     fn a_setting_out_of_range_is_named() {

@@ -8,7 +8,7 @@ use super::{no_such_clip, table};
 use crate::audio::{self, Waveform};
 use crate::augment::augment;
 use crate::catalog::{Catalog, Clip};
-use crate::config::{AugmentConfig, Config, View};
+use crate::config::{AugmentConfig, Config};
 use crate::dataset::Dataset;
 use crate::features::{FeatureConfig, FeatureExtractor};
 use crate::html::{self, Html};
@@ -107,15 +107,11 @@ pub fn compare(config: &Config, catalog: &Catalog, index: usize) -> Result<Html>
     let mut own = FeatureExtractor::new(&at_rate(features, original.sample_rate))?;
 
     let power = extractor.extract(&resampled.samples, resampled.sample_rate)?.power();
-    let n_frames = match config.model.view {
-        View::Whole => power.ncols(),
-        View::Windows { .. } => config.model.input_size.1,
-    };
     let alone = AugmentConfig { mix_probability: 0.0, ..config.train.augment };
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed);
-    let batch = augment(&[(power.view(), 0)], 1, n_frames, &alone, features, &mut rng);
+    let batch = augment(&[(power.view(), 0)], 1, config.model.window(), &alone, features, &mut rng);
     let augmented = batch.clips.index_axis(ndarray::Axis(0), 0);
-    let axes = mel_axes(features, n_frames, "normalised level")?;
+    let axes = mel_axes(features, augmented.ncols(), "normalised level")?;
     let heard = loudest(&original, EXCERPT_S.min(EXCERPT_SAMPLES / f64::from(original.sample_rate)));
     let columns = [
         html::card("", &[tile(&mut own, &original, &before)?, excerpt(&original, heard, &before)?]),
@@ -185,23 +181,19 @@ pub fn augmented(config: &Config, index: usize) -> Result<Html> {
     let powers = indices.iter().map(|index| Ok(dataset.spectrogram(*index)?.power())).collect::<Result<Vec<_>>>()?;
     let clips: Vec<_> =
         indices.iter().zip(&powers).map(|(i, power)| (power.view(), dataset.clips[*i].target)).collect();
-    let n_frames = match config.model.view {
-        View::Whole => clip.n_frames,
-        View::Windows { .. } => config.model.input_size.1,
-    };
-    let features = &dataset.settings.features;
+    let (features, window) = (&dataset.settings.features, config.model.window());
     let axes = |n_frames: usize| mel_axes(features, n_frames, "normalised level");
     let whole = dataset.spectrogram(index)?.values;
     let mut tiles = vec![plot::mel_tile(whole.view(), &axes(whole.ncols())?, &clip.category)?.html()];
     for epoch in 1..=5 {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(config.train.seed + epoch);
-        let batch = augment(&clips, dataset.labels.len(), n_frames, &config.train.augment, features, &mut rng);
+        let batch = augment(&clips, dataset.labels.len(), window, &config.train.augment, features, &mut rng);
         let shares = batch.targets.row(0).into_iter().zip(&dataset.labels).enumerate();
         let mixed_in = shares.filter(|(target, (share, _))| *target != clip.target && **share > 0.0);
         let added: String = mixed_in.map(|(_, (share, label))| format!(" + {:.0} % {label}", 100.0 * share)).collect();
         let title = if added.is_empty() { format!("epoch {epoch}") } else { format!("{epoch}{added}") };
         let view = batch.clips.index_axis(ndarray::Axis(0), 0);
-        tiles.push(plot::mel_tile(view, &axes(n_frames)?, &title)?.html());
+        tiles.push(plot::mel_tile(view, &axes(view.ncols())?, &title)?.html());
     }
     Ok(html::row(&tiles))
 }
