@@ -237,6 +237,24 @@ mod tests {
     }
 
     #[test]
+    fn the_average_keeps_its_decay_and_forgets_its_start() {
+        let (vs, _layer) = layer();
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        let (mut average, mut last) = (Average::new(&weights, 0.5), Average::new(&weights, 0.0));
+        let mut by_hand = weights.values.double_value(&[0]);
+        // Of step 1 on a share of 1 - 2/11 is the new weights', of step 2 on 1 - 3/12; 0.5 is reached at step 8.
+        for (step, decay) in [(1, 2.0 / 11.0), (2, 3.0 / 12.0), (9, 0.5)] {
+            let values = weights.values.full_like(step as f64);
+            weights.set(&values, &weights.buffers.copy());
+            average.update(&weights, step);
+            last.update(&weights, step);
+            by_hand = decay * by_hand + (1.0 - decay) * step as f64;
+            assert!((average.values.double_value(&[0]) - by_hand).abs() < 1e-5, "step {step}");
+            assert_eq!(last.values, weights.values);
+        }
+    }
+
+    #[test]
     fn the_step_size_rises_then_falls_to_nothing() {
         let config = TrainConfig { schedule: Schedule::Cosine { warmup_steps: 10 }, ..Default::default() };
         let rate = |step: usize| learning_rate(&config, step, 100) / config.learning_rate;

@@ -35,6 +35,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Notes {
+    /// What the run said last of itself.
+    said: String,
     history: Vec<EpochRecord>,
     /// How the run ended, once it has: its report, or whether it was stopped and the error in words.
     outcome: Option<std::result::Result<TrainingReport, (bool, String)>>,
@@ -58,6 +60,8 @@ pub enum State {
 pub struct Status {
     /// How it stands.
     pub state: State,
+    /// What it said last of itself: what it trains on, or where it goes on from.
+    pub said: String,
     /// Its last whole epoch, if it has one.
     pub last: Option<EpochRecord>,
     /// Epochs of the whole run.
@@ -104,7 +108,7 @@ impl Run {
         };
         let last = notes.history.last().cloned();
         let (epochs, checkpoint) = (self.config.train.epochs, checkpoint_path(&self.config));
-        Status { state, last, epochs, checkpoint }
+        Status { state, said: notes.said.clone(), last, epochs, checkpoint }
     }
 
     /// Waits until the run has ended. Interrupt the kernel to stop waiting: that ends the run too, after its last whole epoch.
@@ -182,6 +186,10 @@ impl fmt::Display for Status {
                 write!(f, ": epoch {epoch} of {epochs}, loss {:.3}; {}", last.train_loss, self.checkpoint.display())
             }
             None => write!(f, ", before the end of the first of {} epochs", self.epochs),
+        }?;
+        match self.state {
+            State::Running if !self.said.is_empty() => write!(f, "\n{}", self.said),
+            _ => Ok(()),
         }
     }
 }
@@ -203,7 +211,9 @@ impl Shared {
 struct Silent<'a>(&'a Shared);
 
 impl Observer for Silent<'_> {
-    fn say(&mut self, _line: &str) {}
+    fn say(&mut self, line: &str) {
+        self.0.notes().said = line.to_owned();
+    }
 
     fn epoch_ends(&mut self, history: &[EpochRecord], _epochs: usize) {
         self.0.notes().history = history.to_vec();

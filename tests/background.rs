@@ -83,6 +83,7 @@ fn a_run_in_the_background_goes_through_its_life() {
     });
     let report = again.wait().unwrap();
     assert_eq!(again.status().state, State::Finished);
+    assert_eq!(again.status().said, format!("going on after epoch {done} of 6"));
     assert_eq!(report.history.len(), 6);
     assert_eq!(report.history.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     let found = weights(&background);

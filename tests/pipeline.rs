@@ -183,7 +183,7 @@ fn a_models_folder_that_cannot_be_written_is_told_before_training() {
 }
 
 #[test]
-fn a_learning_rate_that_blows_up_stops_the_run_and_keeps_the_last_good_weights() {
+fn a_learning_rate_that_blows_up_stops_the_run_and_says_what_to_lower() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
     acquire::acquire(&config).unwrap();
