@@ -1,14 +1,14 @@
 //! The good preset put to the test: five folds, the ablation, and the network that ships.
 //!
 //! ```text
-//! study five-folds [SEED ...] every fold with every seed
+//! study five-folds [SEED ...] every fold with every seed, two where none is named
 //! study first                 every fold of the good preset's first version
 //! study record                the tables of five-folds, counted from the record beside the shipped network
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
-//! study ship [SEED ...]       the network of the first seed that held out fold 1, with what was measured
+//! study ship [SEED ...]       the network of the first seed that held out fold 1, whatever it scored, with what was measured
 //! study check                 the shipped network on its fold, beside what its sheet says
 //! study quick                 the quick preset with three seeds
-//! study run FOLD SEED [NAME]  one run, as the commands above start them
+//! study run FOLD SEED [NAME]  one run, as the commands above start them; NAME is `first` or a row of the ablation
 //! ```
 //!
 //! `DATASET` and `DATA_DIR` name the data as in the notebook. Runs are processes of one thread, as many at once as there are cores; a
@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
 use std::num::NonZero;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -24,8 +24,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use audio_transformer::acquire::acquire;
-use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Stem};
+use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, View};
 use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
+use audio_transformer::dataset::Dataset;
 use audio_transformer::evaluate::{evaluate, evaluate_checkpoint};
 use audio_transformer::metrics::Confusion;
 use audio_transformer::predict::SHIPPED;
@@ -59,18 +60,18 @@ fn main() -> Outcome {
             Ok(())
         }
         ["ablation"] => ablation(),
-        ["ship", given @ ..] => ship_best(&seeds(given)?),
+        ["ship", given @ ..] => ship_first(&seeds(given)?),
         ["check"] => check(),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
         ["run", fold, seed, name] => {
             let mut recipes = ablations();
             recipes.push((FIRST, first()));
-            let (_, config) = recipes.iter().find(|(other, _)| other == name).ok_or("no such ingredient")?;
+            let (_, config) = recipes.iter().find(|(other, _)| other == name).ok_or_else(|| format!("no recipe is named {name}"))?;
             run(config, fold, seed)
         }
         _ => {
-            Err("usage: study five-folds [SEED ...] | first | record | ablation | ship [SEED ...] | check | quick | run FOLD SEED [INGREDIENT]"
+            Err("usage: study five-folds [SEED ...] | first | record | ablation | ship [SEED ...] | check | quick | run FOLD SEED [NAME]"
                 .into())
         }
     }
@@ -126,6 +127,9 @@ fn ablations() -> Vec<Recipe> {
         variant("no-ema", &|config| config.train.ema_decay = 0.0),
         variant("no-label-smoothing", &|config| config.train.label_smoothing = 0.0),
         variant("no-weight-decay", &|config| config.train.weight_decay = 0.0),
+        variant("no-warm-up-and-cosine", &|config| config.train.schedule = Schedule::Constant),
+        variant("no-clipping-of-gradients", &|config| config.train.max_grad_norm = None),
+        variant("one-view-for-a-verdict", &|config| config.model.view = View::Windows { n_views: 1 }),
         variant("four-second-window", &|config| config.model.input_size = (64, 256)),
         variant("no-stochastic-depth", &|config| config.model.stochastic_depth = 0.0),
         variant("class-token", &|config| config.model.pooling = Pooling::ClassToken),
@@ -147,11 +151,13 @@ struct Job {
     ingredient: Option<&'static str>,
 }
 
-/// Runs every job in a process of its own, as many at once as there are cores; their output goes to files beside the results.
+/// Runs every job in a process of its own, as many at once as there are cores; their output goes to files beside the results. When one
+/// fails no other is started, and those under way are let end.
 fn run_all(config: &Config, jobs: impl IntoIterator<Item = Job>) -> Outcome {
     let n_workers = thread::available_parallelism().map_or(1, NonZero::get);
     let mut waiting: VecDeque<Job> = jobs.into_iter().collect();
     let mut running: Vec<(String, Child)> = Vec::new();
+    let mut failed: Option<String> = None;
     fs::create_dir_all(&config.data.models_dir)?;
     while !waiting.is_empty() || !running.is_empty() {
         while running.len() < n_workers
@@ -159,10 +165,11 @@ fn run_all(config: &Config, jobs: impl IntoIterator<Item = Job>) -> Outcome {
         {
             let name = format!("{} fold {} seed {}", job.ingredient.unwrap_or("good"), job.fold, job.seed);
             let log = config.data.models_dir.join(format!("{}.log", name.replace(' ', "-")));
+            let log = File::options().create(true).append(true).open(&log)?;
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["run", &job.fold.to_string(), &job.seed.to_string()]).args(job.ingredient);
             println!("{name} ...");
-            running.push((name, command.stdout(fs::File::create(&log)?).spawn()?));
+            running.push((name, command.stdout(log).spawn()?));
         }
         thread::sleep(Duration::from_millis(200));
         let mut still = Vec::new();
@@ -170,12 +177,15 @@ fn run_all(config: &Config, jobs: impl IntoIterator<Item = Job>) -> Outcome {
             match child.try_wait()? {
                 None => still.push((name, child)),
                 Some(status) if status.success() => (),
-                Some(status) => return Err(format!("{name} ended with {status}; its words stand above").into()),
+                Some(status) => {
+                    failed.get_or_insert(format!("{name} ended with {status}; its words stand above"));
+                    waiting.clear();
+                }
             }
         }
         running = still;
     }
-    Ok(())
+    failed.map_or(Ok(()), |reason| Err(reason.into()))
 }
 
 fn prepare(config: &Config) -> Outcome {
@@ -185,8 +195,8 @@ fn prepare(config: &Config) -> Outcome {
 }
 
 fn results(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) -> Outcome<CrossValidation> {
-    let folds = 1..=5;
-    let jobs = seeds.iter().flat_map(|&seed| folds.clone().map(move |fold| Job { fold, seed, ingredient }));
+    let folds = Dataset::open(config)?.folds();
+    let jobs = seeds.iter().flat_map(|&seed| folds.iter().map(move |&fold| Job { fold, seed, ingredient }));
     run_all(config, jobs)?;
     Ok(cross_validate(config, seeds)?)
 }
@@ -201,8 +211,10 @@ fn five_folds(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) 
 
 /// What the README says of a recipe.
 fn tables(all: &CrossValidation) {
-    println!("\n| seed | fold 1 | fold 2 | fold 3 | fold 4 | fold 5 | folds 1-4 | all five | minutes, one thread |");
-    println!("|---|---|---|---|---|---|---|---|---|");
+    let Some(first) = all.seeds().first().map(|seed| all.accuracies(*seed)) else { return };
+    let heads: String = first.iter().map(|(fold, _)| format!(" fold {fold} |")).collect();
+    println!("\n| seed |{heads} without fold {CHOICE_FOLD} | all | minutes, one thread |");
+    println!("|---|{}---|---|---|", "---|".repeat(first.len()));
     for seed in all.seeds() {
         let accuracies = all.accuracies(seed);
         let cells: String = accuracies.iter().map(|(_, accuracy)| format!(" {:.2} |", 100.0 * accuracy)).collect();
@@ -218,8 +230,8 @@ fn tables(all: &CrossValidation) {
         1 => format!("{} over folds, one seed", all.over_folds(counts)),
         _ => format!("{} over folds, {} over seeds", all.over_folds(counts), all.over_seeds(counts)),
     };
-    println!("\nfolds 1-4, which no choice has scored: {}", over(is_unseen_by_choices));
-    println!("all five folds: {}", over(|_| true));
+    println!("\nwithout fold {CHOICE_FOLD}, which choices were scored on: {}", over(is_unseen_by_choices));
+    println!("all folds: {}", over(|_| true));
     for seed in all.seeds() {
         let Some(pooled) = all.pooled(seed) else { continue };
         println!(
@@ -262,8 +274,9 @@ fn ablation() -> Outcome {
     Ok(())
 }
 
-fn ship_best(seeds: &[u64]) -> Outcome {
+fn ship_first(seeds: &[u64]) -> Outcome {
     let config = good();
+    prepare(&config)?;
     let all = results(&config, None, seeds)?;
     let report = ship::ship(&config, &all, SHIPPED_FOLD, seeds[0], is_unseen_by_choices, COMMAND)?;
     println!("{report}");

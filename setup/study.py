@@ -12,20 +12,21 @@ import kernel
 from steps import ROOT, Clock, run
 
 DATA = Path("target", "study")
+DATASET = os.environ.get("STUDY_DATASET") or "esc10"
 MODELS = ROOT / "data" / "models"
 SHIPPED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
 def study(clock: Clock, libtorch: Path, command: str) -> None:
-    """`examples/study.rs COMMAND` on ESC-10: the recordings in ESC10_DIR where they are, else from ESC-50's own archive.
+    """`examples/study.rs COMMAND` on ESC-10 (or STUDY_DATASET): what ESC10_DIR packs where it is set, else from ESC-50's own archive.
 
     What was computed before is not computed again; `make clean` forgets it.
     """
-    env = {**kernel.build_environment(libtorch), "DATASET": os.environ.get("STUDY_DATASET", "esc10"), "DATA_DIR": str(DATA)}
+    env = {**kernel.build_environment(libtorch), "DATASET": DATASET, "DATA_DIR": str(DATA)}
     # Why the threads of libtorch spin for so long and no longer is told beside the kernel's own setting.
     env["GOMP_SPINCOUNT"] = kernel.SPIN_COUNT
     with contextlib.ExitStack() as stack:
-        if os.environ.get("ESC10_DIR"):
+        if DATASET == "esc10" and os.environ.get("ESC10_DIR"):
             env["ESC50_URL"] = stack.enter_context(esc10.served(clock, esc10.packing_script()))
         with clock.step(f"study {command}"):
             features = ["--no-default-features", "--features", "pipeline"]
@@ -33,8 +34,9 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
 
 
 def ship(clock: Clock, libtorch: Path) -> None:
-    """Five folds, the network that ships with its sheet into data/models, and the quick preset beside them."""
+    """Five folds, the quick preset beside them, and with ESC-10 the network that ships with its sheet into data/models."""
     for command in ("five-folds", "ship", "quick"):
         study(clock, libtorch, command)
-    for name in SHIPPED:
-        shutil.copyfile(ROOT / DATA / "models" / name, MODELS / name)
+    if DATASET == "esc10":
+        for name in SHIPPED:
+            shutil.copyfile(ROOT / DATA / "models" / name, MODELS / name)
