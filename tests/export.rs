@@ -6,12 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use audio_transformer::Error;
+use audio_transformer::audio::{self, Waveform};
 use audio_transformer::checkpoint::{self, CheckpointInfo};
 use audio_transformer::config::{Config, Pooling, Preset, Stem, TinyAstConfig};
+use audio_transformer::demo;
 use audio_transformer::export::{CONFIG_FILE, Form, TORCHSCRIPT_FILE, WEIGHTS_FILE, export};
+use audio_transformer::features::{FeatureConfig, FeatureExtractor};
 use audio_transformer::metadata::FeatureSettings;
 use audio_transformer::model::{TinyAst, hugging_face, with_seed};
-use audio_transformer::predict::SHIPPED;
+use audio_transformer::predict::{Classifier, SHIPPED};
 use audio_transformer::tensors::Precision;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -226,4 +229,17 @@ fn both_presets_are_exported_beside_what_python_compares() {
         logits.write_npy(folder.join("logits.npy")).unwrap();
         assert_eq!(Tensor::read_npy(folder.join("logits.npy")).unwrap(), logits);
     }
+    write_recording(&root.join("good"));
+}
+
+/// A recording at the network's own rate, so that no resampler stands between us and Python, and what the shipped network makes of it.
+fn write_recording(folder: &Path) {
+    let mut sound = demo::synthesize(0, 4, 1, 0, 0);
+    let features = FeatureConfig::default();
+    let samples = FeatureExtractor::new(&features).unwrap().resample(&sound.samples, sound.sample_rate).unwrap();
+    sound = Waveform { samples, sample_rate: features.sample_rate };
+    let path = folder.join("recording.wav");
+    audio::write_wav(&path, &sound).unwrap();
+    let (probabilities, _) = Classifier::shipped().unwrap().probabilities(&audio::read(&path).unwrap()).unwrap();
+    Tensor::from_slice(&probabilities).write_npy(folder.join("probabilities.npy")).unwrap();
 }

@@ -6,7 +6,8 @@
 
 The folder holds `quick` and `good`, each with `exported/` (what `export` wrote), `inputs.npy` and `logits.npy` (ours). The code is
 that of the README, taken from its section as it stands there: it reads `exported` and `inputs.npy` in the working folder, and leaves
-`network` and `logits`.
+`network` and `logits`. The code that makes `inputs.npy` of a recording is held to our probabilities, `probabilities.npy`, for
+`recording.wav`.
 """
 from __future__ import annotations
 
@@ -26,6 +27,9 @@ from transformers import ViTConfig
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECTION = "## Life outside the notebook"
 TOLERANCE = 1e-5
+# Of a probability that starts from a recording: librosa's spectrogram stands before the network.
+RECORDING_TOLERANCE = 1e-3
+VIEWS = "def views"
 # Each snippet by words that only it has, the network it is for, and the files of the export it needs.
 SNIPPETS = [
     ("from_pretrained", "quick", ["config.json", "model.safetensors"]),
@@ -41,15 +45,19 @@ def snippets() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
 
 
-def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray) -> dict:
-    """Runs a snippet where these files of an export lie and no others; gives the variables it leaves."""
+def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray | None) -> dict:
+    """Runs a snippet where these files of an export lie and no others; gives the variables it leaves. Without inputs there is a
+    recording, `dog.wav`, to make them of."""
     variables: dict = {"__name__": "__main__"}
     with tempfile.TemporaryDirectory() as place:
         exported = pathlib.Path(place, "exported")
         exported.mkdir()
         for name in files:
             shutil.copyfile(folder / "exported" / name, exported / name)
-        numpy.save(pathlib.Path(place, "inputs.npy"), inputs)
+        if inputs is None:
+            shutil.copyfile(folder / "recording.wav", pathlib.Path(place, "dog.wav"))
+        else:
+            numpy.save(pathlib.Path(place, "inputs.npy"), inputs)
         before = os.getcwd()
         os.chdir(place)
         try:
@@ -81,6 +89,13 @@ def check_snippet(code: str, folder: pathlib.Path, files: list[str]) -> float:
     return largest
 
 
+def check_recording(views: str, network: str, folder: pathlib.Path, files: list[str]) -> float:
+    """The largest difference between a recording's probabilities and ours, by the snippets that make views and judge them."""
+    inputs = run(views, folder, [], None)["inputs"]
+    logits = run(network, folder, files, inputs)["logits"]
+    return float(numpy.abs(logits.softmax(-1).mean(0).detach().numpy() - numpy.load(folder / "probabilities.npy")).max())
+
+
 def check_files(folder: pathlib.Path) -> None:
     """32-bit floats alone, the labels in their order and as many as logits, and our settings, which transformers keeps."""
     weights = load_file(folder / "exported" / "model.safetensors")
@@ -106,18 +121,26 @@ def main() -> None:
     for network in ("quick", "good"):
         check_files(folder / network)
     used, failed = set(), False
+
+    def named(words: str) -> str:
+        found = [code for code in codes if words in code]
+        if len(found) != 1:
+            raise SystemExit(f"README.md: expected one snippet with {words!r} in {SECTION!r}, found {len(found)}")
+        used.add(found[0])
+        return found[0]
+
     for words, network, files in SNIPPETS:
-        named = [code for code in codes if words in code]
-        if len(named) != 1:
-            raise SystemExit(f"README.md: expected one snippet with {words!r} in {SECTION!r}, found {len(named)}")
-        used.add(named[0])
-        largest = check_snippet(named[0], folder / network, files)
+        largest = check_snippet(named(words), folder / network, files)
         failed |= not largest <= TOLERANCE
         print(f"{words:16} {network:6} largest difference of a logit {largest:.1e} (limit {TOLERANCE:.0e})", flush=True)
+    words, network, files = next(snippet for snippet in SNIPPETS if snippet[1] == "good")
+    largest = check_recording(named(VIEWS), named(words), folder / network, files)
+    failed |= not largest <= RECORDING_TOLERANCE
+    print(f"{VIEWS:16} {network:6} largest difference of a probability {largest:.1e} (limit {RECORDING_TOLERANCE:.0e})", flush=True)
     if len(used) != len(codes):
         raise SystemExit(f"README.md: a snippet of {SECTION!r} is not run here")
     if failed:
-        raise SystemExit("Python's logits are not ours")
+        raise SystemExit("Python's answers are not ours")
 
 
 if __name__ == "__main__":
