@@ -14,6 +14,8 @@ help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 	@echo
 	@echo "  DATASET=demo|esc10|esc50|<folder, archive path or URL>  which data run and lab use (default: demo, needs no download)"
+	@echo "  ESC10_DIR=<folder>      recordings with a make_archive.py that packs them, in place of the download of ESC-50"
+	@echo "  STUDY_DATASET=esc50     what five-folds and first-recipe train on (default: esc10)"
 	@echo "  CUDA=1                  libtorch with CUDA (Linux, several GB)"
 	@echo "  LIBTORCH=<folder>       an existing libtorch 2.13.0 instead of one under .tools"
 	@echo "  CHROMIUM=<program>      the browser of test-browser, where it is not found by itself"
@@ -22,7 +24,7 @@ help: ## Show this list
 run: ## Set up what is missing, run the whole notebook, write an executed copy and an HTML page
 	$(PREPARE) run
 
-test: ## Every check: format, lints, Rust tests, the runner's tests, the notebook on the demo data
+test: ## Format, lints, Rust tests, the runner's tests, the notebook on the demo data
 	$(PREPARE) test
 
 test-export: ## Load exported networks in Python as the README says, compare logits (PyTorch and transformers, several GB)
@@ -37,10 +39,10 @@ lab: ## Open the notebook in JupyterLab, kernel ready
 notebook: ## Like run, and store the outputs in the notebook itself
 	$(PREPARE) notebook
 
-run-esc10: ## Run the notebook on the ESC-10 recordings in ESC10_DIR, served as an archive on this machine
+run-esc10: ## Run the notebook on the recordings that ESC10_DIR/make_archive.py packs, served as an archive on this machine
 	$(PREPARE) run-esc10
 
-five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, make the network that ships (hours)
+five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the network that ships (three hours)
 	$(PREPARE) five-folds
 
 ablation: ## The good preset's first version without each of its ingredients, on the fold that choices are scored on (an hour)
@@ -49,10 +51,10 @@ ablation: ## The good preset's first version without each of its ingredients, on
 first-recipe: ## The good preset's first version on every fold (an hour)
 	$(PREPARE) first-recipe
 
-check-shipped: ## Score the shipped network on ESC-10's fold 1 again, beside what its sheet says
+check-shipped: ## Score the shipped network on ESC-10's fold 1 again (downloads ESC-50 once), beside what its sheet says
 	$(PREPARE) check-shipped
 
-bench: setup ## Measure speed
+bench: setup ## Measure speed beside the peers (PyTorch, librosa, several GB)
 	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
 
 bench-notebook: setup ## Measure how long the notebook lets a person wait, cell by cell

@@ -59,7 +59,7 @@ def refresh_notebook(clock: Clock) -> None:
 
 
 def test(clock: Clock) -> None:
-    """Every check of the project."""
+    """What has to hold before a change is done."""
     checks.run_all(clock, set_up(clock, for_tests=True))
 
 

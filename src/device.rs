@@ -59,10 +59,11 @@ pub fn describe(device: Device) -> String {
     }
 }
 
-/// Whether CUDA is there, in a sentence for the notebook.
+/// Whether CUDA is there and where training will run by itself, in a sentence for the notebook.
 pub fn cuda_report() -> String {
-    match (has_cuda(), Cuda::device_count()) {
-        (true, count) => format!("CUDA is available: {count} device(s)"),
-        (false, _) => "CUDA is not available: this libtorch runs on the CPU".into(),
+    if has_cuda() {
+        return format!("CUDA is available: {} device(s)", Cuda::device_count());
     }
+    let place = if tch::utils::has_mps() { "Apple's GPU (MPS)" } else { "the CPU" };
+    format!("CUDA is not available: training runs on {place}")
 }

@@ -224,7 +224,7 @@ fn io_hint(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             " Check the folder's permissions, or name another folder in the Config cell."
         }
-        io::ErrorKind::NotFound => " Check the path in the Config cell.",
+        io::ErrorKind::NotFound => " Check the path.",
         _ => "",
     }
 }

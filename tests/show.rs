@@ -62,7 +62,7 @@ fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
         ("patches of a window", 1, show::patches(&good, 0).unwrap().html()),
         ("augmented", 6, show::augmented(&good, 0).unwrap()),
         ("history", 3, show::history(&config).unwrap()),
-        ("histories", 5, show::histories(&[("one", &config), ("the same", &config)]).unwrap()),
+        ("histories", 5, show::histories(&[&config, &config]).unwrap()),
         ("confusion", 1, show::confusion(&evaluation).unwrap().html()),
         ("recall", 1, show::recall(&evaluation).unwrap().html()),
         ("reliability", 1, show::reliability(&evaluation).unwrap().html()),
@@ -163,7 +163,7 @@ fn a_run_without_a_history_is_told_by_its_stage() {
     let (_dir, config) = trained();
     let mut other = config.clone();
     other.train.run_name = "never".into();
-    let error = show::histories(&[("this", &config), ("never", &other)]).map(drop).unwrap_err();
+    let error = show::histories(&[&config, &other]).map(drop).unwrap_err();
     assert!(error.to_string().contains("run the stage \"Train\" first"), "{error}");
     assert!(show::histories(&[]).is_err());
 }

@@ -5,9 +5,9 @@ use super::{AugmentConfig, Mix, Pooling, Schedule, Stem, TinyAstConfig, TrainCon
 /// A recipe: an architecture and the training that suits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Half a minute on a laptop: a plain Vision Transformer, 5 epochs of Adam. A demonstration.
+    /// Seconds on a laptop: a plain Vision Transformer, 5 epochs of Adam. A demonstration.
     Quick,
-    /// Half an hour per fold: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
+    /// About half an hour for 320 clips: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
     Good,
 }
 

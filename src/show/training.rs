@@ -36,13 +36,13 @@ pub fn history(config: &Config) -> Result<Html> {
     ])
 }
 
-/// Several runs over the same epochs, each under its name: losses, accuracies and learning rates.
+/// Several runs over the same epochs, each under its `run_name`: losses, accuracies and learning rates.
 ///
 /// # Errors
 /// As [`history()`], for the first run that has none; [`crate::Error::Plot`] without runs.
-pub fn histories(runs: &[(&str, &Config)]) -> Result<Html> {
-    let read = |&(name, config)| Ok((name, history::read(&history_path(config))?));
-    let runs: Vec<(&str, Vec<EpochRecord>)> = runs.iter().map(read).collect::<Result<_>>()?;
+pub fn histories(runs: &[&Config]) -> Result<Html> {
+    let read = |config: &&Config| Ok((config.train.run_name.clone(), history::read(&history_path(config))?));
+    let runs: Vec<(String, Vec<EpochRecord>)> = runs.iter().map(read).collect::<Result<_>>()?;
     let each = |quantity: Quantity| runs.iter().map(|(name, records)| curve(name, records, quantity)).collect();
     chart_row([
         ("training loss", LOSS_LABEL, each(TRAIN_LOSS)),
