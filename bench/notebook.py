@@ -22,6 +22,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from queue import Empty
@@ -175,15 +176,19 @@ def running_kernel(data_dir: pathlib.Path | str = DATA_DIR) -> Iterator[Cells]:
     from jupyter_client.manager import KernelManager  # once the variables above say where kernels are
 
     manager = KernelManager(kernel_name=kernel.KERNEL)
-    manager.start_kernel(cwd=str(ROOT), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=CELL_LIMIT_S)
-        yield Cells(manager, client)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as words:
+        manager.start_kernel(cwd=str(ROOT), stdout=words, stderr=words)
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=CELL_LIMIT_S)
+            yield Cells(manager, client)
+        except RuntimeError as error:
+            words.seek(0)
+            raise SystemExit(f"{error}; the kernel's last words:\n{words.read()[-2000:]}") from error
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,9 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo test, front end alone"):
         run(["cargo", "test", "--locked", "--no-default-features"], env=build)
     with clock.step("tests of the notebook runner"):
-        run([jupyter.PYTHON, "-m", "unittest", "discover", "-s", "tests/notebook"], env=jupyter.environment())
+        # Most of them wait for a kernel of their own, which compiles on one core.
+        workers = ["--numprocesses", "auto", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+        run([jupyter.PYTHON, "-m", "pytest", "-q", *workers, "tests/notebook"], env=jupyter.environment())
     # A folder of its own, made afresh: what the notebook must leave there can only come from this run.
     data_dir = Path("target", "test-data")
     shutil.rmtree(ROOT / data_dir, ignore_errors=True)

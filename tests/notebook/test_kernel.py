@@ -13,10 +13,15 @@ import time
 import unittest
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "setup"), str(ROOT / "bench")]
 
 import notebook  # noqa: E402  (found only after the line above)
+
+# The kernel's build folder and the data folder belong to one test at a time.
+pytestmark = pytest.mark.xdist_group("the project's kernel")
 
 DATA = ROOT / "target" / "test-kernel"
 SET_UP = ':dep audio_transformer = { path = "." }\nuse audio_transformer::prelude::*;'

@@ -16,6 +16,7 @@ import unittest
 from pathlib import Path
 
 import nbformat
+import pytest
 
 SETUP = Path(__file__).resolve().parents[2] / "setup"
 sys.path.insert(0, str(SETUP))
@@ -58,7 +59,7 @@ class Folder:
 
     def kernels(self) -> list[int]:
         """Processes that work in this folder; those about to end get a moment for it."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 15
         while (pids := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return pids
@@ -75,6 +76,7 @@ class Folder:
         return pids
 
 
+@pytest.mark.xdist_group("one run for all of them")
 class CleanNotebook(unittest.TestCase):
     """What a run leaves when nothing failed."""
 
@@ -197,7 +199,7 @@ class PlantedFailures(unittest.TestCase):
         self.assertIn("warning: out of the dark", result.stderr)
 
     def test_a_cell_that_takes_too_long_fails_the_run(self) -> None:
-        self.fails("std::thread::sleep(std::time::Duration::from_secs(600));", "timed out", "--timeout", "5")
+        self.fails("std::thread::sleep(std::time::Duration::from_secs(600));", "timed out", "--timeout", "15")
 
     def test_a_kernel_that_dies_fails_the_run(self) -> None:
         # The process that runs a cell is the kernel's child.
@@ -237,9 +239,11 @@ class OneKernelPerFolder(unittest.TestCase):
                 for line in runner.stdout:
                     if line.startswith("kernel ready"):
                         break
-                time.sleep(2)
                 # The kernel, its watcher and the process that runs the cell, beside the runner.
-                self.assertGreaterEqual(len(folder.processes()), 4)
+                deadline = time.monotonic() + 60
+                while len(folder.processes()) < 4:
+                    self.assertLess(time.monotonic(), deadline, "the cell never started")
+                    time.sleep(0.1)
                 subprocess.run(["kill", f"-{signal}", str(runner.pid)], check=True)
                 runner.communicate()
                 self.assertNotEqual(runner.returncode, 0)
