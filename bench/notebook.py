@@ -181,11 +181,12 @@ def running_kernel(data_dir: pathlib.Path | str = DATA_DIR) -> Iterator[Cells]:
         client = manager.client()
         client.start_channels()
         try:
-            client.wait_for_ready(timeout=CELL_LIMIT_S)
+            try:
+                client.wait_for_ready(timeout=CELL_LIMIT_S)
+            except RuntimeError as error:
+                words.seek(0)
+                raise SystemExit(f"{error}; the kernel's last words:\n{words.read()[-2000:]}") from error
             yield Cells(manager, client)
-        except RuntimeError as error:
-            words.seek(0)
-            raise SystemExit(f"{error}; the kernel's last words:\n{words.read()[-2000:]}") from error
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)

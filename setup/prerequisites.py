@@ -13,7 +13,7 @@ from steps import ROOT, TOOLS, SetupError, output_of
 
 # The kernel's crates (evcxr 0.22 and the rust-analyzer parts inside) ask for this release.
 RUST_MIN = (1, 95)
-# A first set-up needs about 4 GB (tools 1.3, building the kernel 0.7 for a while, the crate and its dependencies 1.5), the tests 1.5 more.
+# Tools take 1.1 GB, the builds with those of tests and lints 4.7.
 FREE_GB_MIN = 6.0
 
 RUSTUP = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then open a new terminal)"

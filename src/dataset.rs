@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::config::{Config, TrainConfig};
+use crate::differences::differences;
 use crate::features::{Scale, Spectrogram};
 use crate::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::npy;
@@ -44,7 +45,7 @@ impl Dataset {
         }
         let settings = origin.settings;
         if settings != expected.settings {
-            let (expected, found) = expected.settings.differences(&settings);
+            let (expected, found) = differences(&expected.settings, &settings);
             return Err(Error::Features { path: dir, expected, found });
         }
         let clips = metadata::read(&path)?;

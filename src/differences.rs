@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-/// The fields that differ, by name and value: those of `expected` and those of `found`, empty where nothing does.
+/// The fields that differ, by name and value, as `expected` and `found`: "features.n_mels 64" and "features.n_mels 32"; empty where
+/// nothing does.
 pub(crate) fn differences<T: Serialize>(expected: &T, found: &T) -> (String, String) {
     let mut fields = (Vec::new(), Vec::new());
     collect("", &to_json(expected), &to_json(found), &mut fields);
@@ -23,5 +24,22 @@ fn collect(name: &str, expected: &Value, found: &Value, fields: &mut (Vec<String
     } else if expected != found {
         fields.0.push(format!("{name} {expected}"));
         fields.1.push(format!("{name} {found}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClipConfig;
+    use crate::features::FeatureConfig;
+    use crate::metadata::FeatureSettings;
+
+    #[test]
+    fn settings_that_differ_are_named_one_by_one() {
+        let old = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
+        let features = FeatureConfig { n_mels: 32, ..Default::default() };
+        let new = FeatureSettings::new(&ClipConfig::default(), &features);
+        assert_eq!(differences(&new, &old), ("features.n_mels 32".into(), "features.n_mels 64".into()));
+        assert_eq!(differences(&new, &new), (String::new(), String::new()));
     }
 }

@@ -8,6 +8,7 @@ use tch::{Device, Tensor};
 use crate::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::config::Config;
 use crate::dataset::{Dataset, Split};
+use crate::differences::differences;
 use crate::metadata::ProcessedClip;
 use crate::model::{TinyAst, verdicts};
 use crate::train::checkpoint_path;
@@ -103,7 +104,7 @@ fn check_fit(path: &Path, info: &CheckpointInfo, dataset: &Dataset, split: &Spli
         return unfit(format!("the classes {:?}", dataset.labels), format!("{:?}", info.labels));
     }
     if info.settings != dataset.settings {
-        let (expected, found) = dataset.settings.differences(&info.settings);
+        let (expected, found) = differences(&dataset.settings, &info.settings);
         return unfit(expected, found);
     }
     if info.dataset != dataset.name {

@@ -8,7 +8,6 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ClipConfig, Config};
-use crate::differences::differences;
 use crate::features::{FEATURE_VERSION, FeatureConfig};
 use crate::files;
 use crate::{Error, Result};
@@ -66,11 +65,6 @@ impl FeatureSettings {
     /// The settings of this config and this version of the code.
     pub fn new(clip: &ClipConfig, features: &FeatureConfig) -> Self {
         FeatureSettings { feature_version: FEATURE_VERSION, clip: *clip, features: features.clone() }
-    }
-
-    /// Where two settings differ, as `expected` and `found`: "features.n_mels 64" and "features.n_mels 32".
-    pub fn differences(&self, found: &Self) -> (String, String) {
-        differences(self, found)
     }
 }
 
@@ -217,14 +211,6 @@ mod tests {
         let clips = vec![clip("a.npy"), clip("b.npy")];
         write(&path, &clips).unwrap();
         assert_eq!(read(&path).unwrap(), clips);
-    }
-
-    #[test]
-    fn settings_that_differ_are_named_one_by_one() {
-        let old = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
-        let features = FeatureConfig { n_mels: 32, ..Default::default() };
-        let new = FeatureSettings::new(&ClipConfig::default(), &features);
-        assert_eq!(new.differences(&old), ("features.n_mels 32".into(), "features.n_mels 64".into()));
     }
 
     #[test]

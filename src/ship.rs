@@ -111,16 +111,14 @@ pub fn ship(
     Ok(sheet)
 }
 
-/// Refuses weights that the sheet's accuracies would not speak of. A run's name enters no number.
+/// Refuses weights that the sheet's accuracies would not speak of. A run's name enters no number, and its epochs are those it was trained.
 fn check_recipe(path: &Path, info: &CheckpointInfo, run: &Config) -> Result<()> {
-    let recipe = |model: &TinyAstConfig, train: &TrainConfig| Settings {
+    let recipe = |model: &TinyAstConfig, train: &TrainConfig, epochs: usize| Settings {
         model: model.clone(),
-        train: TrainConfig { run_name: String::new(), ..same_run(train) },
+        train: TrainConfig { run_name: String::new(), epochs, ..same_run(train) },
     };
-    let (mut expected, mut found) = differences(&recipe(&run.model, &run.train), &recipe(&info.model, &info.train));
-    if info.epoch != run.train.epochs && expected.is_empty() {
-        (expected, found) = (format!("epoch {}", run.train.epochs), format!("epoch {}", info.epoch));
-    }
+    let wanted = recipe(&run.model, &run.train, run.train.epochs);
+    let (expected, found) = differences(&wanted, &recipe(&info.model, &info.train, info.epoch));
     if expected.is_empty() {
         return Ok(());
     }

@@ -7,12 +7,15 @@ mod demo_data;
 use std::fs;
 use std::path::Path;
 
+use audio_transformer::checkpoint::{self, Checkpoint};
 use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::cross_validate::{CrossValidation, cross_validate, fold_result, of_fold, result_path};
 use audio_transformer::evaluate::evaluate_checkpoint;
 use audio_transformer::ship::{Sheet, record_path, ship, shipped_path};
-use audio_transformer::train::train;
+use audio_transformer::tensors::Precision;
+use audio_transformer::train::{checkpoint_path, train};
 use audio_transformer::{Error, acquire, preprocess};
+use tch::Device;
 
 fn prepared(dir: &Path) -> Config {
     // The threads of several libtorch tests at once would wait for each other.
@@ -86,8 +89,15 @@ fn weights_of_another_recipe_do_not_ship_under_its_name() {
         message.contains("quick-fold2-seed0-demo.safetensors") && message.contains("found train.label_smoothing 0.2"),
         "{message}"
     );
+    // Of an unfinished run, whose last whole epoch the checkpoint tells.
+    let path = checkpoint_path(&of_fold(&config, 3, 0));
+    let Checkpoint { mut info, vs, .. } = checkpoint::load(&path, Device::Cpu).unwrap();
+    info.epoch = 0;
+    checkpoint::save(&path, &vs, &info, Precision::Single).unwrap();
+    let message = refused(3).unwrap_err().to_string();
+    assert!(message.contains("expected train.epochs 1, found train.epochs 0"), "{message}");
     assert!(!shipped_path(&config).exists());
-    refused(3).unwrap();
+    refused(4).unwrap();
 }
 
 #[test]

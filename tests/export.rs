@@ -234,12 +234,11 @@ fn both_presets_are_exported_beside_what_python_compares() {
 
 /// A recording at the network's own rate, so that no resampler stands between us and Python, and what the shipped network makes of it.
 fn write_recording(folder: &Path) {
-    let mut sound = demo::synthesize(0, 4, 1, 0, 0);
+    let bell = demo::synthesize(0, 4, 1, 0, 0);
     let features = FeatureConfig::default();
-    let samples = FeatureExtractor::new(&features).unwrap().resample(&sound.samples, sound.sample_rate).unwrap();
-    sound = Waveform { samples, sample_rate: features.sample_rate };
+    let samples = FeatureExtractor::new(&features).unwrap().resample(&bell.samples, bell.sample_rate).unwrap();
     let path = folder.join("recording.wav");
-    audio::write_wav(&path, &sound).unwrap();
+    audio::write_wav(&path, &Waveform { samples, sample_rate: features.sample_rate }).unwrap();
     let (probabilities, _) = Classifier::shipped().unwrap().probabilities(&audio::read(&path).unwrap()).unwrap();
     Tensor::from_slice(&probabilities).write_npy(folder.join("probabilities.npy")).unwrap();
 }

@@ -59,7 +59,7 @@ class Folder:
 
     def kernels(self) -> list[int]:
         """Processes that work in this folder; those about to end get a moment for it."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 5
         while (pids := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return pids
