@@ -58,7 +58,7 @@ LIMITS = {
     "kernel_memory": (1.2, "GB"),
 }
 # The function whose body is edited, and its text there.
-EDITED = ROOT / "src" / "html.rs"
+EDITED = ROOT / "src" / "show" / "html.rs"
 BODY = "        Html(format!(\"<p style=\\\"margin:4px 0\\\">{}</p>\", escape(text)))\n"
 CELL_LIMIT_S = 600
 

@@ -1,6 +1,6 @@
 """The network of our crate in eager PyTorch, written by hand from the description in a file of its weights.
 
-Names and order of the layers are ours (src/model), so that a file of one side loads on the other.
+Names and order of the layers are ours (src/model/tiny_ast), so that a file of one side loads on the other.
 """
 from __future__ import annotations
 

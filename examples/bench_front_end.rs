@@ -7,10 +7,11 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use audio_transformer::features::{FeatureConfig, FeatureExtractor, normalize};
-use audio_transformer::resample::Resampler;
-use audio_transformer::spectrogram::{Stft, max_power, power_to_db};
-use audio_transformer::{audio, npy};
+use audio_transformer::internals::files::npy;
+use audio_transformer::internals::front_end::audio;
+use audio_transformer::internals::front_end::features::{FeatureConfig, FeatureExtractor, normalize};
+use audio_transformer::internals::front_end::resample::Resampler;
+use audio_transformer::internals::front_end::spectrogram::{Stft, max_power, power_to_db};
 use ndarray::Array1;
 use realfft::{FftError, RealFftPlanner};
 use serde::Deserialize;

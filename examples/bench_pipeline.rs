@@ -6,9 +6,9 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use audio_transformer::config::{Config, DataConfig, DataSource};
-use audio_transformer::demo::{self, Recipe};
-use audio_transformer::download::{ArchiveSource, DownloadOptions, fetch_dataset};
-use audio_transformer::preprocess::preprocess_with;
+use audio_transformer::internals::dataset::demo::{self, Recipe};
+use audio_transformer::internals::dataset::download::{ArchiveSource, DownloadOptions, fetch_dataset};
+use audio_transformer::internals::dataset::preprocess::preprocess_with;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audio_transformer::catalog::{audio_files, passed_over};
-use audio_transformer::predict::{Classifier, Prediction, SHIPPED};
-use audio_transformer::{Error, Result, audio};
+use audio_transformer::{Classifier, Error, Prediction, Result, SHIPPED, audio};
 use serde::Serialize;
 use tch::Device;
 

@@ -23,16 +23,11 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use audio_transformer::acquire::acquire;
 use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, View};
-use audio_transformer::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
-use audio_transformer::dataset::Dataset;
-use audio_transformer::evaluate::{evaluate, evaluate_checkpoint};
-use audio_transformer::metrics::Confusion;
-use audio_transformer::predict::SHIPPED;
-use audio_transformer::preprocess::preprocess;
-use audio_transformer::ship;
-use audio_transformer::train::train;
+use audio_transformer::internals::results::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
+use audio_transformer::internals::results::evaluate::{evaluate, evaluate_checkpoint};
+use audio_transformer::internals::results::metrics::Confusion;
+use audio_transformer::{Dataset, SHIPPED, acquire, preprocess, ship, train};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

@@ -1,120 +1,151 @@
 //! Environmental-sound classification with a lightweight Audio Spectrogram Transformer: the crate behind the notebook.
 //!
-//! Data flows one way, and a module uses only what stands before it.
+//! A recording, its features, a prediction:
 //!
-//! | stage | module | reads → leaves |
-//! |---|---|---|
-//! | settings | [`config`] | every number a person would turn |
-//! | data set | [`acquire`]: [`demo`] or `download` + `archive`, [`catalog`], [`verify`], [`levels`] | a URL → `data/raw/` |
-//! | front end | [`audio`] → [`resample`] → [`spectrogram`], [`mel`] → [`features`] | a file → a log-mel spectrogram |
-//! | preprocess | [`preprocess`], [`metadata`], [`npy`] | `data/raw/` → `data/processed/` |
-//! | folds | [`dataset`] | `data/processed/` → train, validation, test |
-//! | inputs | [`views`], [`augment`], `input`, `loader` | spectrograms → batches of the network's size |
-//! | model | `model` | an input → logits |
-//! | train | `optim`, `train`, [`observe`], `run`, `resume`, `checkpoint`, [`history`] | train, validation → `data/models/` |
-//! | evaluate, predict | `evaluate`, `embeddings`, `pca`, [`metrics`], `predict` | a checkpoint → numbers |
-//! | life outside | `export` | a checkpoint → files that Python loads |
-//! | a recipe's worth | `cross_validate`, `ship` | every fold held out → the network that ships |
-//! | tables, pictures | `tables`, `plot`, `html`, `show` | what a stage returned → the notebook |
+//! ```no_run
+//! # fn main() -> audio_transformer::Result<()> {
+//! use audio_transformer::{Classifier, FeatureConfig, FeatureExtractor, audio};
 //!
-//! Modules without a link need a cargo feature: `download`, `plots`, `tables` or `torch`, all on by default. Without them the
-//! audio front end builds alone.
+//! let sound = audio::read("dog.ogg".as_ref())?;
+//! let mut extractor = FeatureExtractor::new(&FeatureConfig::default())?;
+//! let spectrogram = extractor.extract(&sound.samples, sound.sample_rate)?; // (n_mels, n_frames), mean 0, deviation 1
+//! println!("{:?}", spectrogram.values.dim());
+//!
+//! let prediction = Classifier::shipped()?.predict(&sound, "dog.ogg".as_ref())?;
+//! let (label, probability) = &prediction.ranked[0];
+//! println!("{label}: {:.0} %", 100.0 * probability);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A folder per class, a network of its own, and how well it does on the fold it has not heard:
+//!
+//! ```no_run
+//! # fn main() -> audio_transformer::Result<()> {
+//! use audio_transformer::config::{Config, DataConfig, DataSource, Preset};
+//! use audio_transformer::{Classifier, acquire, evaluate, preprocess, train};
+//!
+//! let preset = Preset::Quick;
+//! let data = DataConfig { source: DataSource::Folder("my/sounds".into()), ..Default::default() };
+//! let config = Config { data, model: preset.model(), train: preset.train(), ..Default::default() };
+//! acquire(&config)?;
+//! println!("{}", preprocess(&config)?);
+//! println!("{}", train(&config)?);
+//! println!("{}", evaluate(&config)?);
+//! let mut classifier = Classifier::of_run(&config)?;
+//! println!("{:?}", classifier.predict_file("doorbell.wav".as_ref())?.ranked);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Data flows one way, and a module uses only those that are declared before it, here and in each folder. `docs/architecture.md`
+//! tells where to add a file format, an augmentation, a network or a picture.
+//!
+//! | stage | what is called | reads → leaves | its code in |
+//! |---|---|---|---|
+//! | settings | [`config`] | every number a person would turn | `config/` |
+//! | front end | [`audio`], [`FeatureExtractor`] | a file → a log-mel spectrogram | `front_end/` |
+//! | data set | [`acquire()`], [`open_catalog`]; [`preprocess()`], [`Dataset`] | a URL or a folder → `data/raw/` → `data/processed/` | `dataset/` |
+//! | model | `ModelSummary` | an input → logits | `model/` |
+//! | training | `train`, `Run` | spectrograms → `data/models/` | `training/` |
+//! | results | `evaluate`, `Classifier`, `cross_validate`, `export` | a checkpoint → numbers, predictions, files for Python | `results/` |
+//! | pictures | `show` | what a stage returned → the notebook | `show/` |
+//!
+//! What has no link needs a cargo feature, `torch` or `pipeline`, both on by default. Without them the front end
+//! and the data set on disk build alone, in seconds.
 #![deny(missing_docs)]
 
-pub mod acquire;
-#[cfg(feature = "download")]
-pub mod archive;
-pub mod audio;
-pub mod augment;
-pub mod catalog;
-#[cfg(feature = "torch")]
-pub mod checkpoint;
-pub mod config;
-#[cfg(feature = "torch")]
-pub mod cross_validate;
-pub mod dataset;
-pub mod demo;
-#[cfg(feature = "torch")]
-pub mod device;
-mod differences;
-#[cfg(feature = "download")]
-pub mod download;
-#[cfg(feature = "torch")]
-pub mod embeddings;
 mod error;
+mod files;
+mod front_end;
+pub mod config;
+mod dataset;
 #[cfg(feature = "torch")]
-pub mod evaluate;
-#[cfg(feature = "torch")]
-pub mod export;
-pub mod features;
-pub mod files;
-mod hash;
-pub mod history;
-#[cfg(feature = "plots")]
-pub mod html;
-#[cfg(feature = "torch")]
-pub mod input;
-pub mod levels;
-#[cfg(feature = "torch")]
-pub mod loader;
-pub mod mel;
-pub mod metadata;
-pub mod metrics;
-#[cfg(feature = "torch")]
-pub mod model;
-pub mod npy;
-pub mod observe;
-#[cfg(feature = "torch")]
-pub mod optim;
-#[cfg(feature = "torch")]
-pub mod pca;
-#[cfg(feature = "plots")]
-pub mod plot;
-#[cfg(feature = "torch")]
-pub mod predict;
-pub mod preprocess;
-pub mod progress;
-pub mod resample;
-#[cfg(feature = "torch")]
-pub mod resume;
-#[cfg(feature = "torch")]
-pub mod run;
-#[cfg(feature = "torch")]
-mod run_lock;
-#[cfg(feature = "torch")]
-pub mod ship;
+mod model;
+mod training;
+mod results;
 #[cfg(feature = "pipeline")]
 pub mod show;
-pub mod spectrogram;
-mod staging;
-#[cfg(all(feature = "tables", feature = "torch"))]
-pub mod tables;
-#[cfg(feature = "torch")]
-pub mod tensors;
-#[cfg(feature = "torch")]
-pub mod train;
-pub mod verify;
-pub mod views;
 
+pub use dataset::acquire::{acquire, open_catalog};
+pub use dataset::catalog::{self, Catalog, Clip};
+pub use dataset::demo;
+#[cfg(feature = "download")]
+pub use dataset::download;
+pub use dataset::preprocess::{PreprocessReport, preprocess};
+pub use dataset::processed::{Dataset, Split};
 pub use error::{Error, Result};
+pub use front_end::audio;
+pub use front_end::features::{FeatureConfig, FeatureExtractor, Spectrogram};
+pub use front_end::mel::MelFilterbank;
+pub use front_end::resample::Resampler;
+pub use front_end::spectrogram::Stft;
+#[cfg(feature = "torch")]
+pub use model::tiny_ast::{LayerSummary, ModelSummary, TinyAst, hugging_face};
+pub use results::metrics::{Evaluation, ScoredClip};
+pub use training::history::EpochRecord;
+
+#[cfg(feature = "torch")]
+pub use results::{
+    cross_validate::{CrossValidation, cross_validate},
+    embeddings::{Embeddings, embeddings},
+    evaluate::evaluate,
+    export,
+    predict::{Classifier, FolderPredictions, Listening, Prediction, SHIPPED, Window, copy_examples, predict_folder},
+    ship,
+};
+#[cfg(feature = "torch")]
+pub use training::{
+    device::cuda_report,
+    run::Run,
+    train::{TrainingReport, train},
+};
 
 /// What the notebook's cells name: `use audio_transformer::prelude::*;`.
 #[cfg(feature = "pipeline")]
 pub mod prelude {
-    pub use crate::acquire::{acquire, open_catalog};
     pub use crate::config::{
         AugmentConfig, ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, Mix, Pooling, Preset,
         Schedule, Stem, TinyAstConfig, TrainConfig, View,
     };
-    pub use crate::dataset::Dataset;
-    pub use crate::device::cuda_report;
-    pub use crate::embeddings::embeddings;
-    pub use crate::evaluate::evaluate;
-    pub use crate::features::FeatureConfig;
-    pub use crate::predict::{Classifier, copy_examples, predict_folder};
-    pub use crate::preprocess::preprocess;
-    pub use crate::run::Run;
-    pub use crate::train::train;
-    pub use crate::{Error, Result, audio, demo, show, tables};
+    pub use crate::dataset::acquire::{acquire, open_catalog};
+    pub use crate::dataset::demo;
+    pub use crate::dataset::preprocess::preprocess;
+    pub use crate::dataset::processed::Dataset;
+    pub use crate::error::{Error, Result};
+    pub use crate::front_end::audio;
+    pub use crate::front_end::features::FeatureConfig;
+    pub use crate::results::embeddings::embeddings;
+    pub use crate::results::evaluate::evaluate;
+    pub use crate::results::predict::{Classifier, copy_examples, predict_folder};
+    pub use crate::show::{self, tables};
+    pub use crate::training::device::cuda_report;
+    pub use crate::training::run::Run;
+    pub use crate::training::train::train;
     pub use polars::prelude::DataFrame;
+}
+
+/// Every module, for this project's own tests and benchmarks. Nothing is promised of it.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod files {
+        pub use crate::files::*;
+    }
+    pub mod front_end {
+        pub use crate::front_end::*;
+    }
+    pub mod dataset {
+        pub use crate::dataset::*;
+    }
+    #[cfg(feature = "torch")]
+    pub mod model {
+        pub use crate::model::*;
+    }
+    pub mod training {
+        pub use crate::training::*;
+    }
+    pub mod results {
+        pub use crate::results::*;
+    }
 }

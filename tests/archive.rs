@@ -8,8 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use archives::{Files, assert_unpacked, esc50_files, gzip, listing, noise_wav, pack};
-use audio_transformer::archive::Limits;
-use audio_transformer::download::{ArchiveSource, DownloadOptions, Fetched, fetch_dataset};
+use audio_transformer::internals::dataset::archive::Limits;
+use audio_transformer::internals::dataset::download::{ArchiveSource, DownloadOptions, Fetched, fetch_dataset};
 use audio_transformer::{Error, Result};
 use tar::EntryType;
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use audio_transformer::Error;
-use audio_transformer::audio::{self, Waveform};
+use audio_transformer::internals::front_end::audio::{self, Waveform};
 use ndarray::Array1;
 use ndarray_npy::ReadNpyExt;
 

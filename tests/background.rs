@@ -7,14 +7,16 @@ mod demo_data;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use audio_transformer::acquire::acquire;
-use audio_transformer::checkpoint;
+use audio_transformer::Error;
 use audio_transformer::config::{Config, DataConfig, Preset, TrainConfig};
-use audio_transformer::history;
-use audio_transformer::preprocess::preprocess;
-use audio_transformer::run::{Run, State};
-use audio_transformer::train::{checkpoint_path, history_path, train};
-use audio_transformer::{Error, show};
+use audio_transformer::internals::dataset::acquire::acquire;
+use audio_transformer::internals::dataset::preprocess::preprocess;
+use audio_transformer::internals::training::checkpoint;
+use audio_transformer::internals::training::history;
+use audio_transformer::internals::training::paths::{checkpoint_path, history_path};
+use audio_transformer::internals::training::run::{Run, State};
+use audio_transformer::internals::training::train::train;
+use audio_transformer::show;
 use tch::{Device, Tensor};
 
 /// The demo data set ready to train on, with dropout so that every step draws random numbers.
@@ -77,7 +79,9 @@ fn a_run_in_the_background_goes_through_its_life() {
     let again = Run::start(&background).unwrap();
     until("the run goes on", || {
         let _ = tch::no_grad(|| {
-            audio_transformer::model::with_seed(9, || Tensor::randn([8], (tch::Kind::Float, Device::Cpu)))
+            audio_transformer::internals::model::seed::with_seed(9, || {
+                Tensor::randn([8], (tch::Kind::Float, Device::Cpu))
+            })
         });
         again.status().state != State::Running
     });

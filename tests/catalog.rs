@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::catalog::{AUDIO_EXTENSIONS, Catalog, Clip, PASSED_OVER_EXTENSIONS, audio_files, passed_over};
+use audio_transformer::internals::dataset::catalog::{
+    AUDIO_EXTENSIONS, Catalog, Clip, PASSED_OVER_EXTENSIONS, audio_files, passed_over,
+};
 use audio_transformer::{Error, Result};
 use tempfile::TempDir;
 

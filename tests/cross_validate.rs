@@ -7,14 +7,19 @@ mod demo_data;
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::checkpoint::{self, Checkpoint};
+use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
-use audio_transformer::cross_validate::{CrossValidation, cross_validate, fold_result, of_fold, result_path};
-use audio_transformer::evaluate::evaluate_checkpoint;
-use audio_transformer::ship::{Sheet, record_path, ship, shipped_path};
-use audio_transformer::tensors::Precision;
-use audio_transformer::train::{checkpoint_path, train};
-use audio_transformer::{Error, acquire, preprocess};
+use audio_transformer::internals::dataset::acquire;
+use audio_transformer::internals::dataset::preprocess;
+use audio_transformer::internals::model::tensors::Precision;
+use audio_transformer::internals::results::cross_validate::{
+    CrossValidation, cross_validate, fold_result, of_fold, result_path,
+};
+use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
+use audio_transformer::internals::results::ship::{Sheet, record_path, ship, shipped_path};
+use audio_transformer::internals::training::checkpoint::{self, Checkpoint};
+use audio_transformer::internals::training::paths::checkpoint_path;
+use audio_transformer::internals::training::train::train;
 use tch::Device;
 
 fn prepared(dir: &Path) -> Config {

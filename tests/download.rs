@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use archives::{assert_unpacked, esc50_files, esc50_files_of, gzip, listing, pack};
-use audio_transformer::download::{ArchiveSource, DownloadOptions, Fetched, fetch_dataset};
+use audio_transformer::internals::dataset::download::{ArchiveSource, DownloadOptions, Fetched, fetch_dataset};
 use audio_transformer::{Error, Result};
 use server::{Reply, Server, answer, cut, slow, stall, status, whole};
 use tempfile::TempDir;

@@ -2,9 +2,9 @@
 
 use std::f64::consts::TAU;
 
-use audio_transformer::features::{FeatureConfig, FeatureExtractor, normalize};
-use audio_transformer::mel::{MelFilterbank, MelNorm, MelScale, hz_to_mel, mel_to_hz};
-use audio_transformer::spectrogram::{Padding, Stft, power_to_db};
+use audio_transformer::internals::front_end::features::{FeatureConfig, FeatureExtractor, normalize};
+use audio_transformer::internals::front_end::mel::{MelFilterbank, MelNorm, MelScale, hz_to_mel, mel_to_hz};
+use audio_transformer::internals::front_end::spectrogram::{Padding, Stft, power_to_db};
 use ndarray::{Array1, Array2};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use audio_transformer::features::{FeatureConfig, FeatureExtractor, normalize};
-use audio_transformer::mel::{MelFilterbank, MelNorm, MelScale};
-use audio_transformer::resample::Resampler;
-use audio_transformer::spectrogram::{Padding, Stft, power_to_db};
+use audio_transformer::internals::front_end::features::{FeatureConfig, FeatureExtractor, normalize};
+use audio_transformer::internals::front_end::mel::{MelFilterbank, MelNorm, MelScale};
+use audio_transformer::internals::front_end::resample::Resampler;
+use audio_transformer::internals::front_end::spectrogram::{Padding, Stft, power_to_db};
 use ndarray::{Array1, Array2, Array3};
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! What players and tables keep, whatever text they hold.
-#![cfg(feature = "plots")]
+#![cfg(feature = "pipeline")]
 
-use audio_transformer::html::{self, Cell, Html};
+use audio_transformer::show::html::{self, Cell, Html};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 

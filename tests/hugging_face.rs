@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use audio_transformer::Error;
 use audio_transformer::config::{Preset, Stem, TinyAstConfig};
-use audio_transformer::model::{TinyAst, hugging_face};
+use audio_transformer::internals::model::tiny_ast::{TinyAst, hugging_face};
 use safetensors::SafeTensors;
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};

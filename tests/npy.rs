@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use audio_transformer::{Error, npy};
+use audio_transformer::Error;
+use audio_transformer::internals::files::npy;
 use ndarray::{Array2, ShapeBuilder};
 
 fn fixture(name: &str) -> PathBuf {

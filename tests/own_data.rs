@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use audio_transformer::Error;
-use audio_transformer::acquire::{acquire, open_catalog, root};
-use audio_transformer::audio::{Waveform, wav_bytes};
 use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips};
-use audio_transformer::metadata::{self, METADATA_FILE, ProcessedClip};
-use audio_transformer::preprocess::{clips_of, preprocess_with};
+use audio_transformer::internals::dataset::acquire::{acquire, open_catalog, root};
+use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
+use audio_transformer::internals::dataset::preprocess::{clips_of, preprocess_with};
+use audio_transformer::internals::front_end::audio::{Waveform, wav_bytes};
 use tempfile::TempDir;
 
 /// A folder with stages of its own, and no data set yet.
@@ -299,7 +299,8 @@ fn an_empty_folder_in_raw_dir_counts_as_missing() {
 #[cfg(feature = "pipeline")]
 #[test]
 fn an_unreadable_recording_does_not_keep_the_others_from_being_shown() {
-    use audio_transformer::{audio, show};
+    use audio_transformer::internals::front_end::audio;
+    use audio_transformer::show;
 
     let dir = tempfile::tempdir().unwrap();
     for class in ["bark", "rain"] {

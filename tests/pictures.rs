@@ -1,8 +1,8 @@
 //! The pictures of a network and of its data: what each says, and what it refuses.
-#![cfg(feature = "plots")]
+#![cfg(feature = "pipeline")]
 
 use audio_transformer::Error;
-use audio_transformer::plot::{self, MelAxes, Picture, PointGroup, Strip};
+use audio_transformer::show::plot::{self, MelAxes, Picture, PointGroup, Strip};
 use ndarray::{Array2, array};
 
 fn texts(picture: &Picture) -> Vec<String> {

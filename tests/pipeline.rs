@@ -7,9 +7,17 @@ mod demo_data;
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::audio::{self, Waveform};
+use audio_transformer::Error;
 use audio_transformer::config::{Config, DataSource, LongClips, TrainConfig};
-use audio_transformer::{Error, acquire, demo, evaluate, history, predict, preprocess, train};
+use audio_transformer::internals::dataset::acquire;
+use audio_transformer::internals::dataset::demo;
+use audio_transformer::internals::dataset::preprocess;
+use audio_transformer::internals::front_end::audio::{self, Waveform};
+use audio_transformer::internals::results::evaluate;
+use audio_transformer::internals::results::predict;
+use audio_transformer::internals::training::history;
+use audio_transformer::internals::training::paths;
+use audio_transformer::internals::training::train;
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -44,7 +52,7 @@ fn every_stage_follows_from_what_the_one_before_left_on_disk() {
 
     let report = train::train(&config).unwrap();
     assert_eq!(report.train_clips + report.validation_clips, 40, "the held-out fold is not touched");
-    assert_eq!(history::read(&train::history_path(&config)).unwrap(), report.history);
+    assert_eq!(history::read(&paths::history_path(&config)).unwrap(), report.history);
 
     let evaluation = evaluate::evaluate(&config).unwrap();
     assert_eq!(evaluation.clips.len(), 10);

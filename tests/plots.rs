@@ -1,10 +1,10 @@
 //! What every picture keeps, whatever it is made of, and what each one shows.
-#![cfg(feature = "plots")]
+#![cfg(feature = "pipeline")]
 
 use audio_transformer::Error;
-use audio_transformer::html::{self, Html};
-use audio_transformer::metrics::{Reliability, ReliabilityBin};
-use audio_transformer::plot::{self, BarStyle, Curve, MelAxes, Picture, PointGroup, Strip};
+use audio_transformer::internals::results::metrics::{Reliability, ReliabilityBin};
+use audio_transformer::show::html::{self, Html};
+use audio_transformer::show::plot::{self, BarStyle, Curve, MelAxes, Picture, PointGroup, Strip};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::{Array2, array};

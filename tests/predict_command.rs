@@ -6,9 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use audio_transformer::audio::{Waveform, write_wav};
-use audio_transformer::demo;
-use audio_transformer::predict::{Classifier, SHIPPED};
+use audio_transformer::internals::dataset::demo;
+use audio_transformer::internals::front_end::audio::{Waveform, write_wav};
+use audio_transformer::internals::results::predict::{Classifier, SHIPPED};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::audio::{self, Waveform};
 use audio_transformer::config::{Config, DataConfig, DataSource, LongClips};
-use audio_transformer::metadata::{self, METADATA_FILE, ProcessedClip};
-use audio_transformer::preprocess::preprocess_with;
+use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
+use audio_transformer::internals::dataset::preprocess::preprocess_with;
+use audio_transformer::internals::front_end::audio::{self, Waveform};
 
 /// Two classes of three noises each; clip `i` lasts `1 + i` seconds.
 fn write_dataset(root: &Path) {

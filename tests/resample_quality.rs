@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use audio_transformer::resample::Resampler;
+use audio_transformer::internals::front_end::resample::Resampler;
 
 const TARGET_HZ: u32 = 16_000;
 const RATES_HZ: [u32; 6] = [44_100, 48_000, 22_050, 8_000, 96_000, 11_025];

@@ -10,17 +10,21 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use audio_transformer::checkpoint;
 use audio_transformer::config::{
     AugmentConfig, Config, DataConfig, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, TinyAstConfig, TrainConfig,
     View,
 };
-use audio_transformer::history::EpochRecord;
-use audio_transformer::metadata::{self, METADATA_FILE, ProcessedClip};
-use audio_transformer::resume::{Progress, state_path};
-use audio_transformer::tensors::{self, Precision};
-use audio_transformer::train::{self, TrainingReport, checkpoint_path, history_path};
-use audio_transformer::{Error, Result, acquire, preprocess};
+use audio_transformer::internals::dataset::acquire;
+use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
+use audio_transformer::internals::dataset::preprocess;
+use audio_transformer::internals::model::tensors::{self, Precision};
+use audio_transformer::internals::training::checkpoint;
+use audio_transformer::internals::training::history::EpochRecord;
+use audio_transformer::internals::training::paths::state_path;
+use audio_transformer::internals::training::paths::{checkpoint_path, history_path};
+use audio_transformer::internals::training::resume::Progress;
+use audio_transformer::internals::training::train::{self, TrainingReport};
+use audio_transformer::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 /// A run with a models folder of its own, on a demo data set that is preprocessed once: everything random that the good preset

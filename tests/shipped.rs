@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::checkpoint;
-use audio_transformer::cross_validate::CrossValidation;
-use audio_transformer::demo;
-use audio_transformer::predict::{Classifier, SHIPPED};
-use audio_transformer::ship::{Sheet, record_path};
+use audio_transformer::internals::dataset::demo;
+use audio_transformer::internals::results::cross_validate::CrossValidation;
+use audio_transformer::internals::results::predict::{Classifier, SHIPPED};
+use audio_transformer::internals::results::ship::{Sheet, record_path};
+use audio_transformer::internals::training::checkpoint;
 use tch::Device;
 
 const ESC10: [&str; 10] = [

@@ -6,11 +6,19 @@ mod demo_data;
 
 use std::path::Path;
 
-use audio_transformer::audio::Waveform;
+use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
-use audio_transformer::html::Html;
-use audio_transformer::predict::Classifier;
-use audio_transformer::{Error, acquire, demo, embeddings, evaluate, levels, preprocess, show, train};
+use audio_transformer::internals::dataset::acquire;
+use audio_transformer::internals::dataset::demo;
+use audio_transformer::internals::dataset::levels;
+use audio_transformer::internals::dataset::preprocess;
+use audio_transformer::internals::front_end::audio::Waveform;
+use audio_transformer::internals::results::embeddings;
+use audio_transformer::internals::results::evaluate;
+use audio_transformer::internals::results::predict::Classifier;
+use audio_transformer::internals::training::train;
+use audio_transformer::show;
+use audio_transformer::show::html::Html;
 use tempfile::TempDir;
 
 /// The demo data set, preprocessed and trained on for two epochs.

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use audio_transformer::Error;
-use audio_transformer::audio::{Waveform, wav_bytes};
-use audio_transformer::catalog::Catalog;
-use audio_transformer::verify::{ESC50_WAV, survey, verify};
+use audio_transformer::internals::dataset::catalog::Catalog;
+use audio_transformer::internals::dataset::verify::{ESC50_WAV, survey, verify};
+use audio_transformer::internals::front_end::audio::{Waveform, wav_bytes};
 use tempfile::TempDir;
 
 fn wav(n_frames: usize, sample_rate: u32) -> Vec<u8> {

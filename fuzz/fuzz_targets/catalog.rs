@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use audio_transformer::Error;
-use audio_transformer::catalog::Catalog;
+use audio_transformer::internals::dataset::catalog::Catalog;
 use audio_transformer_fuzz::measured;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Once;
 
-use audio_transformer::audio::{self, MAX_FRAMES, SAMPLE_RATES};
+use audio_transformer::internals::front_end::audio::{self, MAX_FRAMES, SAMPLE_RATES};
 use audio_transformer_fuzz::measured;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use audio_transformer::{Error, metadata};
+use audio_transformer::internals::dataset::metadata;
+use audio_transformer::Error;
 use audio_transformer_fuzz::measured;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use audio_transformer::npy;
+use audio_transformer::internals::files::npy;
 use audio_transformer_fuzz::measured;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,14 +1,17 @@
 //! Every setting a person would turn, as plain structs with defaults and one validation.
 
+mod check;
+mod clip;
 mod data;
 mod model;
-mod preset;
 mod train;
-
-use std::fmt;
+mod preset;
+pub(crate) mod differences;
 
 use serde::{Deserialize, Serialize};
 
+use check::check;
+pub use clip::{ClipConfig, LongClips};
 pub use data::{DataConfig, DataSource, ESC50_URL};
 pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;
@@ -17,8 +20,8 @@ pub use train::{AugmentConfig, DeviceChoice, Mix, Schedule, TrainConfig};
 #[cfg(feature = "torch")]
 pub(crate) use model::{Convolution, convolutions};
 
-use crate::features::FeatureConfig;
-use crate::{Error, Result};
+use crate::error::Result;
+use crate::front_end::features::FeatureConfig;
 
 /// The settings of the whole pipeline; every stage takes `&Config`.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -40,7 +43,7 @@ impl Config {
     /// Checks every setting against its range and against the others.
     ///
     /// # Errors
-    /// [`Error::Config`] with the first setting that does not fit.
+    /// [`crate::Error::Config`] with the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
         self.clip.validate()?;
         self.features.validate()?;
@@ -51,51 +54,6 @@ impl Config {
         check("model.input_size", bands_fit, &format!("as many bands as features.n_mels ({n_mels})"), bands)?;
         self.train.validate()
     }
-}
-
-/// What becomes of a recording longer than one clip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum LongClips {
-    /// Its first `duration_s` seconds are used.
-    #[default]
-    Crop,
-    /// It becomes several clips, one after the other, the last one aligned with its end.
-    Windows,
-}
-
-/// The length every clip is brought to; shorter ones are padded with silence at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ClipConfig {
-    /// Seconds, 0.1 to 60.
-    pub duration_s: f32,
-    /// What becomes of longer recordings.
-    pub long_clips: LongClips,
-}
-
-impl Default for ClipConfig {
-    fn default() -> Self {
-        ClipConfig { duration_s: 5.0, long_clips: LongClips::Crop }
-    }
-}
-
-impl ClipConfig {
-    /// Checks the length.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when it is out of range.
-    pub fn validate(&self) -> Result<()> {
-        check("clip.duration_s", (0.1..=60.0).contains(&self.duration_s), "0.1 to 60 seconds", self.duration_s)
-    }
-
-    /// The length of a clip in samples.
-    pub fn n_samples(&self, sample_rate: u32) -> usize {
-        (f64::from(self.duration_s) * f64::from(sample_rate)).round() as usize
-    }
-}
-
-fn check(field: &'static str, fits: bool, expected: &str, found: impl fmt::Display) -> Result<()> {
-    if fits { Ok(()) } else { Err(Error::Config { field, expected: expected.to_owned(), found: found.to_string() }) }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
-use crate::Result;
+use super::check::check;
+use crate::error::Result;
 
 /// TinyAST's architecture: a Vision Transformer over patches, or over the feature map of a few convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ impl TinyAstConfig {
     /// Checks every setting against its range and against the others.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] with the first setting that does not fit.
+    /// [`crate::error::Error::Config`] with the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
         let (n_mels, n_frames) = self.input_size;
         let sides = 8..=4096;

@@ -1,6 +1,7 @@
 //! The two recipes the project stands for.
 
-use super::{AugmentConfig, Mix, Pooling, Schedule, Stem, TinyAstConfig, TrainConfig, View};
+use super::model::{Pooling, Stem, TinyAstConfig, View};
+use super::train::{AugmentConfig, Mix, Schedule, TrainConfig};
 
 /// A recipe: an architecture and the training that suits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
-use crate::Result;
+use super::check::check;
+use crate::error::Result;
 
 /// Training and the folds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum Schedule {
     },
 }
 
-/// What is done to clips while training; see [`crate::augment`]. Zero turns an ingredient off, and all are off by default.
+/// What is done to clips while training; see `training/augment.rs`. Zero turns an ingredient off, and all are off by default.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
@@ -136,7 +136,7 @@ impl TrainConfig {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] with the first setting that does not fit.
+    /// [`crate::error::Error::Config`] with the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let name_fits =

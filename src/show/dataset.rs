@@ -4,17 +4,18 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::sound::{log_mel, mel_axes, sound};
-use super::{no_such_clip, table};
-use crate::audio::{self, Waveform};
-use crate::augment::augment;
-use crate::catalog::{Catalog, Clip};
+use super::table::{no_such_clip, table};
 use crate::config::{AugmentConfig, Config};
-use crate::dataset::Dataset;
-use crate::features::{FeatureConfig, FeatureExtractor};
-use crate::html::{self, Html};
-use crate::levels::{self, Level};
-use crate::plot::{self, MelAxes, Strip};
-use crate::{Result, tables};
+use crate::dataset::catalog::{Catalog, Clip};
+use crate::dataset::levels::{self, Level};
+use crate::dataset::processed::Dataset;
+use crate::error::Result;
+use crate::front_end::audio::{self, Waveform};
+use crate::front_end::features::{FeatureConfig, FeatureExtractor};
+use crate::show::html::{self, Html};
+use crate::show::plot::{self, MelAxes, Strip};
+use crate::show::tables;
+use crate::training::augment::augment;
 
 /// What [`compare`] plays of a clip, in seconds.
 const EXCERPT_S: f64 = 2.0;
@@ -26,7 +27,7 @@ const EXCERPT_SAMPLES: f64 = 100_000.0;
 /// A file that cannot be read shows its reason instead, as preprocessing will list it.
 ///
 /// # Errors
-/// [`crate::Error::Config`] when there is no clip of that number or a setting is out of range.
+/// [`crate::error::Error::Config`] when there is no clip of that number or a setting is out of range.
 pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
     let title = title_of(clip);
@@ -39,7 +40,7 @@ pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
 /// The first readable clip of every class (at most 20) as small spectrograms side by side.
 ///
 /// # Errors
-/// [`crate::Error::Config`] for settings out of range.
+/// [`crate::error::Error::Config`] for settings out of range.
 pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
     let mut extractor = FeatureExtractor::new(&config.features)?;
     let mut tiles = Vec::new();
@@ -65,7 +66,7 @@ fn tile(extractor: &mut FeatureExtractor, waveform: &Waveform, title: &str) -> R
 /// Every file is read, on all cores; those that cannot be read are counted.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] when not one recording can be read.
+/// [`crate::error::Error::Plot`] when not one recording can be read.
 pub fn overview(catalog: &Catalog) -> Result<Html> {
     let levels = levels::survey(catalog);
     let of_class = |value: fn(&Level) -> f64| -> Vec<Strip> {
@@ -92,7 +93,7 @@ pub fn overview(catalog: &Catalog) -> Result<Html> {
 /// and as training meets it once, augmented as the config says, mixing aside. The first two with players of the two loudest seconds.
 ///
 /// # Errors
-/// [`crate::Error::Config`] when there is no clip of that number or a setting is out of range; [`crate::Error::Audio`] when it
+/// [`crate::error::Error::Config`] when there is no clip of that number or a setting is out of range; [`crate::error::Error::Audio`] when it
 /// cannot be read.
 pub fn compare(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
@@ -170,7 +171,7 @@ pub fn metadata(dataset: &Dataset, n: usize) -> Result<Html> {
 /// which class each holds.
 ///
 /// # Errors
-/// [`crate::Error::Config`] when there is no clip of that number; [`crate::Error::Features`] when a file does not fit.
+/// [`crate::error::Error::Config`] when there is no clip of that number; [`crate::error::Error::Features`] when a file does not fit.
 pub fn augmented(config: &Config, index: usize) -> Result<Html> {
     let dataset = Dataset::open(config)?;
     let clip = dataset.clips.get(index).ok_or_else(|| no_such_clip(index, dataset.clips.len()))?;

@@ -1,16 +1,18 @@
 //! How well the network does on clips it never saw.
 
 use super::sound::{log_mel, player};
-use super::{MAX_CARDS, table};
-use crate::acquire::open_catalog;
-use crate::audio::{self, Waveform};
+use super::table::{MAX_CARDS, table};
 use crate::config::Config;
-use crate::embeddings::Embeddings;
-use crate::features::FeatureExtractor;
-use crate::html::{self, Html};
-use crate::metrics::{Evaluation, ScoredClip};
-use crate::plot::{self, BarStyle, Picture, PointGroup};
-use crate::{Result, pca, tables};
+use crate::dataset::acquire::open_catalog;
+use crate::error::Result;
+use crate::front_end::audio::{self, Waveform};
+use crate::front_end::features::FeatureExtractor;
+use crate::results::embeddings::Embeddings;
+use crate::results::metrics::{Evaluation, ScoredClip};
+use crate::results::pca;
+use crate::show::html::{self, Html};
+use crate::show::plot::{self, BarStyle, Picture, PointGroup};
+use crate::show::tables;
 
 /// Cards of [`worst`] that have a player, which takes 200 kB of the notebook.
 const WORST_PLAYERS: usize = 2;
@@ -31,7 +33,7 @@ pub fn examples(evaluation: &Evaluation, n: usize) -> Result<Html> {
 /// The confusion matrix of the held-out fold.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] when there is nothing to draw.
+/// [`crate::error::Error::Plot`] when there is nothing to draw.
 pub fn confusion(evaluation: &Evaluation) -> Result<Picture> {
     plot::confusion_matrix(evaluation.confusion().view(), &evaluation.labels)
 }
@@ -55,7 +57,7 @@ pub fn confused(evaluation: &Evaluation, n: usize) -> Result<Html> {
 /// The held-out clips as the head sees them, on the plane in which they lie furthest apart (PCA): a colour and a shape per class.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] without clips, [`crate::Error::Torch`] for values that are not finite.
+/// [`crate::error::Error::Plot`] without clips, [`crate::error::Error::Torch`] for values that are not finite.
 pub fn embedding_map(embeddings: &Embeddings) -> Result<Picture> {
     let values: Vec<Vec<f32>> = embeddings.clips.iter().map(|clip| clip.values.clone()).collect();
     let projection = pca::project(&values, 2)?;
@@ -73,7 +75,7 @@ pub fn embedding_map(embeddings: &Embeddings) -> Result<Picture> {
 /// The share of each class's held-out clips classified right, beside the share chance would get.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] when there is nothing to draw.
+/// [`crate::error::Error::Plot`] when there is nothing to draw.
 pub fn recall(evaluation: &Evaluation) -> Result<Picture> {
     let (mut labels, mut values) = (Vec::new(), Vec::new());
     for (label, recall) in evaluation.labels.iter().zip(evaluation.recall()) {
@@ -103,7 +105,7 @@ pub fn class_scores(evaluation: &Evaluation) -> Result<Html> {
 /// Whether the network is right as often as it says: accuracy in ten bins of confidence.
 ///
 /// # Errors
-/// [`crate::Error::Plot`] when there is nothing to draw.
+/// [`crate::error::Error::Plot`] when there is nothing to draw.
 pub fn reliability(evaluation: &Evaluation) -> Result<Picture> {
     plot::reliability(&evaluation.reliability(RELIABILITY_BINS))
 }

@@ -2,16 +2,17 @@
 
 use ndarray::Array2;
 
-use super::no_such_clip;
 use super::sound::mel_axes;
-use crate::audio::Waveform;
+use super::table::no_such_clip;
 use crate::config::{Config, TinyAstConfig, View};
-use crate::dataset::Dataset;
-use crate::html::{self, Cell, Html};
-use crate::model::ModelSummary;
-use crate::plot::{self, MelAxes, Picture};
-use crate::predict::Classifier;
-use crate::{Error, Result, input};
+use crate::dataset::processed::Dataset;
+use crate::error::{Error, Result};
+use crate::front_end::audio::Waveform;
+use crate::model::tiny_ast::ModelSummary;
+use crate::results::predict::Classifier;
+use crate::show::html::{self, Cell, Html};
+use crate::show::plot::{self, MelAxes, Picture};
+use crate::training::input;
 
 /// One processed clip as the network sees it, cut into what becomes a token each: patches, or what a cell of a convolutional stem's
 /// last map stands for. Of a clip seen in windows, the first.

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::html::{self, Html};
-use crate::plot::series_hex;
-use crate::run::Run;
+use super::training::history;
+use crate::show::html::{self, Html};
+use crate::show::plot::series_hex;
+use crate::training::run::Run;
 
 /// Reads the history and draws it, in the browser.
 const SCRIPT: &str = include_str!("panel.js");
@@ -15,7 +16,7 @@ const SCRIPT: &str = include_str!("panel.js");
 /// Where scripts do not run (a notebook that is not trusted, a page on GitHub), or the history lies outside the folder that Jupyter
 /// serves, it is a picture of this moment, and says so.
 pub fn panel(run: &Run) -> Html {
-    let picture = super::history(run.config()).unwrap_or_else(|_| Html::text("No epoch is done yet."));
+    let picture = history(run.config()).unwrap_or_else(|_| Html::text("No epoch is done yet."));
     let here = std::env::current_dir().unwrap_or_default();
     let path = here.join(run.history_path());
     let Some(served) = served_path(&path, &here) else {

@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use super::sound::player;
-use super::{MAX_CARDS, table};
-use crate::audio::{self, Waveform};
-use crate::html::{self, Cell, Html};
-use crate::plot::{self, BarStyle, Picture};
-use crate::predict::{Classifier, FolderPredictions, Prediction};
-use crate::{Result, tables};
+use super::table::{MAX_CARDS, table};
+use crate::error::Result;
+use crate::front_end::audio::{self, Waveform};
+use crate::results::predict::{Classifier, FolderPredictions, Prediction};
+use crate::show::html::{self, Cell, Html};
+use crate::show::plot::{self, BarStyle, Picture};
+use crate::show::tables;
 
 /// What a network hears in a sound: its five most probable classes as bars, of a sound longer than a clip also in its course, and a
 /// player.
 ///
 /// # Errors
-/// [`crate::Error::Signal`] for samples that are no sound.
+/// [`crate::error::Error::Signal`] for samples that are no sound.
 pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
     let prediction = classifier.predict(waveform, Path::new(title))?;
     card(&prediction, Some(waveform))
@@ -24,7 +25,7 @@ pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) ->
 /// its course, and a player for the first `n_players`.
 ///
 /// # Errors
-/// [`crate::Error::Audio`] when a recording is gone.
+/// [`crate::error::Error::Audio`] when a recording is gone.
 pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
     let mut cards = Vec::new();
     for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {

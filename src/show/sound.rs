@@ -2,11 +2,11 @@
 
 use ndarray::Array2;
 
-use crate::Result;
-use crate::audio::Waveform;
-use crate::features::{FeatureConfig, FeatureExtractor};
-use crate::html::{self, Html};
-use crate::plot::{self, MelAxes, Picture};
+use crate::error::Result;
+use crate::front_end::audio::Waveform;
+use crate::front_end::features::{FeatureConfig, FeatureExtractor};
+use crate::show::html::{self, Html};
+use crate::show::plot::{self, MelAxes, Picture};
 
 /// Rate of the players' sound, in Hz: enough for what the network hears, and a third of the original's size.
 const PLAYER_RATE: u32 = 16_000;
@@ -14,7 +14,7 @@ const PLAYER_RATE: u32 = 16_000;
 /// A sound as waveform, mel spectrogram and player.
 ///
 /// # Errors
-/// [`crate::Error::Signal`] for samples that are no sound, [`crate::Error::Config`] for settings out of range.
+/// [`crate::error::Error::Signal`] for samples that are no sound, [`crate::error::Error::Config`] for settings out of range.
 pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Result<Html> {
     let (spectrogram, axes) = log_mel(&mut FeatureExtractor::new(features)?, waveform)?;
     let pictures = [
@@ -27,7 +27,7 @@ pub fn sound(waveform: &Waveform, features: &FeatureConfig, title: &str) -> Resu
 /// The mel filters: which frequencies each of the bins listens to.
 ///
 /// # Errors
-/// [`crate::Error::Config`] for settings out of range.
+/// [`crate::error::Error::Config`] for settings out of range.
 pub fn filterbank(features: &FeatureConfig) -> Result<Picture> {
     let bank = features.filterbank()?;
     let bin_hz = features.sample_rate as f32 / features.n_fft as f32;

@@ -1,11 +1,11 @@
 //! How training went.
 
-use crate::Result;
 use crate::config::Config;
-use crate::history::{self, EpochRecord};
-use crate::html::{self, Html};
-use crate::plot::{self, Curve};
-use crate::train::history_path;
+use crate::error::Result;
+use crate::show::html::{self, Html};
+use crate::show::plot::{self, Curve};
+use crate::training::history::{self, EpochRecord};
+use crate::training::paths::history_path;
 
 /// A quantity of an epoch, where the run has it.
 type Quantity = fn(&EpochRecord) -> Option<f64>;
@@ -23,7 +23,7 @@ const ACCURACY_LABEL: &str = "clips right (%)";
 /// them.
 ///
 /// # Errors
-/// [`crate::Error::StageMissing`] before training, [`crate::Error::Table`] for a damaged history.
+/// [`crate::error::Error::StageMissing`] before training, [`crate::error::Error::Table`] for a damaged history.
 pub fn history(config: &Config) -> Result<Html> {
     let records = history::read(&history_path(config))?;
     let both = |training: Quantity, validation: Quantity| {
@@ -39,7 +39,7 @@ pub fn history(config: &Config) -> Result<Html> {
 /// Several runs over the same epochs, each under its `run_name`: losses, accuracies and learning rates.
 ///
 /// # Errors
-/// As [`history()`], for the first run that has none; [`crate::Error::Plot`] without runs.
+/// As [`history()`], for the first run that has none; [`crate::error::Error::Plot`] without runs.
 pub fn histories(runs: &[&Config]) -> Result<Html> {
     let read = |config: &&Config| Ok((config.train.run_name.clone(), history::read(&history_path(config))?));
     let runs: Vec<(String, Vec<EpochRecord>)> = runs.iter().map(read).collect::<Result<_>>()?;

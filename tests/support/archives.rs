@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use audio_transformer::audio::{Waveform, wav_bytes};
+use audio_transformer::internals::front_end::audio::{Waveform, wav_bytes};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 

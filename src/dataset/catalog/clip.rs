@@ -1,0 +1,54 @@
+//! One labelled sound file, and how classes are numbered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One labelled sound file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clip {
+    /// Path relative to [`Catalog::audio_dir`](super::Catalog::audio_dir), its parts separated by `/`, never leaving that folder.
+    pub filename: String,
+    /// Cross-validation fold, counted from 1.
+    pub fold: u32,
+    /// Class name.
+    pub category: String,
+    /// Class number, `0..num_classes`.
+    pub target: usize,
+    /// Whether the clip belongs to the ESC-10 subset.
+    pub esc10: bool,
+    /// The recording the clip was cut from; clips of one source share a fold.
+    pub source: String,
+}
+
+/// Numbers the classes `0..num_classes`, in the order of the numbers they have.
+pub(super) fn number_from_zero(clips: &mut [Clip]) {
+    let targets: BTreeSet<usize> = clips.iter().map(|clip| clip.target).collect();
+    let rank: BTreeMap<usize, usize> = targets.into_iter().zip(0..).collect();
+    for clip in clips {
+        clip.target = rank[&clip.target];
+    }
+}
+
+/// Numbers the classes `0..num_classes` in alphabetical order.
+pub(super) fn number_by_name(clips: &mut [Clip]) {
+    let names: BTreeSet<String> = clips.iter().map(|clip| clip.category.clone()).collect();
+    let rank: BTreeMap<String, usize> = names.into_iter().zip(0..).collect();
+    for clip in clips {
+        clip.target = rank[&clip.category];
+    }
+}
+
+/// The recording a file was cut from, as far as its name tells.
+pub(super) fn source_of(filename: &str) -> String {
+    let whole = filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
+    let stem = whole.rsplit_once('/').map_or(whole, |(_, stem)| stem);
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_fold = |part: &str| matches!(part.as_bytes(), [b'1'..=b'5']);
+    let is_take = |part: &str| matches!(part.as_bytes(), [b'A'..=b'Z']);
+    match stem.split('-').collect::<Vec<_>>()[..] {
+        // Dates and the names of other collections have four parts as well: 2024-05-14-1, 100032-3-0-0.
+        [fold, source, take, target] if is_fold(fold) && digits(source) && is_take(take) && digits(target) => {
+            source.into()
+        }
+        _ => whole.into(),
+    }
+}

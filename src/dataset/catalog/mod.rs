@@ -1,0 +1,180 @@
+//! The raw data set: which clip lies where, what it is, which fold it belongs to and which recording it was cut from.
+//!
+//! Three layouts are read, told apart by [`Catalog::open`]:
+//!
+//! | layout | what lies there |
+//! |---|---|
+//! | ESC-50 | `meta/esc50.csv` and `audio/*.wav` |
+//! | a table | one CSV with `filename` and `category` (and, if known, `fold`, `target`, `source`), the audio beside it or in `audio/` |
+//! | class folders | `<class>/*.wav`, `.flac`, `.ogg`, `.mp3`, `.m4a`, `.aac` … |
+//!
+//! Where no source is given, a file named like an ESC-50 clip, `fold-source-take-target` (a fold from 1 to 5, a number, one
+//! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
+//! path without the extension.
+
+mod clip;
+mod folds;
+mod folders;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+pub use clip::Clip;
+use clip::number_from_zero;
+pub(crate) use folders::is_audio;
+pub use folders::{AUDIO_EXTENSIONS, PASSED_OVER_EXTENSIONS, audio_files, passed_over};
+
+/// The clips of a data set, in the order of its table (or of their paths).
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// Short name: `esc50`, `esc10`, or the folder's.
+    pub name: String,
+    /// The folder every [`Clip::filename`] is relative to.
+    pub audio_dir: PathBuf,
+    /// The clips: at least two classes, no file twice.
+    pub clips: Vec<Clip>,
+}
+
+impl Catalog {
+    /// Reads `root/meta/esc50.csv` (`filename, fold, target, category, esc10, src_file`), with the audio in `root/audio`.
+    ///
+    /// The official folds are kept. Four freesound recordings of ESC-50 hold two classes each (hen and rooster, clock
+    /// alarm and clock tick), whose clips the official folds put apart: there, each class counts as a source of its own,
+    /// named `src_file/category`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when it is not what it should be.
+    pub fn from_esc50(root: &Path) -> Result<Self> {
+        let clips = table::read(&root.join("meta/esc50.csv"), table::Layout::Esc50)?;
+        let folder = folder_name(root);
+        let lower = folder.to_ascii_lowercase();
+        let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
+        Ok(Catalog { name, audio_dir: root.join("audio"), clips })
+    }
+
+    /// Reads a table with the columns `filename` (relative to `audio_dir`) and `category`, and, where known, `fold`
+    /// (from 1), `target` (a number per class), `source` or `src_file` (the recording) and `esc10`.
+    ///
+    /// Without `target`, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
+    /// 5 folds (fewer, but at least 2, when the smallest class has fewer sources), clips of one source together; the
+    /// same clips always get the same folds, in whatever order, and a further clip moves few others. To keep them for good,
+    /// write them into a column `fold`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when a column is missing, a row contradicts
+    /// another, a file name leaves the folder, or a source is spread over several folds; [`Error::Dataset`] when there
+    /// are too few sources to make two folds.
+    pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
+        let clips = table::read(csv, table::Layout::Plain)?;
+        let name = folder_name(csv.parent().unwrap_or(Path::new("")));
+        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips })
+    }
+
+    /// Takes every folder in `root` that holds audio files (at any depth) for a class of that name. Folds are made as in
+    /// [`Catalog::from_csv`]; hidden files and folders are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when there are fewer than two classes or two sources.
+    pub fn from_class_folders(root: &Path) -> Result<Self> {
+        let clips = folders::read(root)?;
+        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips })
+    }
+
+    /// Reads the data set in `root`, whichever layout it has.
+    ///
+    /// In this order: `meta/esc50.csv`; `metadata.csv`, `meta.csv`, or the one CSV file whose header has `filename` and
+    /// `category`, with the audio beside it or in `audio/`; class folders.
+    ///
+    /// # Errors
+    /// Those of the layout found; [`Error::Dataset`] when several tables could be meant.
+    pub fn open(root: &Path) -> Result<Self> {
+        if root.join("meta/esc50.csv").is_file() {
+            return Self::from_esc50(root);
+        }
+        let Some(csv) = find_table(root)? else { return Self::from_class_folders(root) };
+        let mut catalog = Self::from_csv(&csv, root)?;
+        let audio = root.join("audio");
+        let beside = catalog.clips.first().is_some_and(|clip| catalog.path(clip).is_file());
+        if !beside && audio.is_dir() {
+            catalog.audio_dir = audio;
+        }
+        Ok(catalog)
+    }
+
+    /// Keeps the clips of the ESC-10 subset, with their classes numbered anew from 0 in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] when fewer than two classes are marked `esc10`.
+    pub fn esc10(mut self) -> Result<Self> {
+        self.clips.retain(|clip| clip.esc10);
+        let num_classes = self.clips.iter().map(|clip| clip.target).collect::<BTreeSet<_>>().len();
+        if num_classes < 2 {
+            return Err(Error::Dataset {
+                root: self.audio_dir,
+                expected: "clips of two classes or more marked `esc10`".into(),
+                found: format!("{num_classes} in the data set {}", self.name),
+                next: "Set DATASET=esc50 to download ESC-50, which marks its ESC-10 subset.".into(),
+            });
+        }
+        number_from_zero(&mut self.clips);
+        self.name = if self.name == "esc50" { "esc10".into() } else { format!("{}-esc10", self.name) };
+        Ok(self)
+    }
+
+    /// The class names in the order of [`Clip::target`].
+    pub fn labels(&self) -> Vec<String> {
+        let by_target: BTreeMap<usize, &str> =
+            self.clips.iter().map(|clip| (clip.target, clip.category.as_str())).collect();
+        by_target.into_values().map(String::from).collect()
+    }
+
+    /// Where the clip's file lies.
+    pub fn path(&self, clip: &Clip) -> PathBuf {
+        self.audio_dir.join(&clip.filename)
+    }
+
+    /// The folds that have clips, in ascending order.
+    pub fn folds(&self) -> Vec<u32> {
+        self.clips.iter().map(|clip| clip.fold).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+fn folder_name(folder: &Path) -> String {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    absolute.components().next_back().map_or(String::new(), |part| part.as_os_str().to_string_lossy().into_owned())
+}
+
+/// The CSV file in `root` that lists its clips, if there is one.
+fn find_table(root: &Path) -> Result<Option<PathBuf>> {
+    for name in ["metadata.csv", "meta.csv"] {
+        if root.join(name).is_file() {
+            return Ok(Some(root.join(name)));
+        }
+    }
+    let mut tables = Vec::new();
+    for entry in fs::read_dir(root).map_err(Error::io("read folder", root))? {
+        let path = entry.map_err(Error::io("read folder", root))?.path();
+        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+        if is_csv && path.is_file() {
+            let file = File::open(&path).map_err(Error::io("read", &path))?;
+            if table::lists_clips(file) {
+                tables.push(path);
+            }
+        }
+    }
+    tables.sort();
+    if tables.len() > 1 {
+        let names: Vec<_> = tables.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        return Err(Error::Dataset {
+            root: root.to_path_buf(),
+            expected: "one CSV file with the columns filename and category".into(),
+            found: names.join(", "),
+            next: "Name the one you mean in the Config cell (metadata_path), or call it metadata.csv.".into(),
+        });
+    }
+    Ok(tables.pop())
+}

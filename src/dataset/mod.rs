@@ -1,0 +1,14 @@
+//! From a URL or a folder to recordings with labels and folds in `data/raw`, and on to their spectrograms in `data/processed`.
+
+pub mod catalog;
+pub mod verify;
+pub mod levels;
+pub mod demo;
+#[cfg(feature = "download")]
+pub mod archive;
+#[cfg(feature = "download")]
+pub mod download;
+pub mod acquire;
+pub mod metadata;
+pub mod preprocess;
+pub mod processed;

@@ -1,0 +1,253 @@
+//! The processed data set: which spectrograms there are, and how folds split them.
+
+use std::path::PathBuf;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::config::differences::differences;
+use crate::config::{Config, TrainConfig};
+use crate::dataset::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
+use crate::error::{Error, Result};
+use crate::files::npy;
+use crate::front_end::features::{Scale, Spectrogram};
+
+/// The spectrograms that preprocessing left, with labels and folds.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// A row per spectrogram.
+    pub clips: Vec<ProcessedClip>,
+    /// The data set by name.
+    pub name: String,
+    /// Class names in the order of their targets.
+    pub labels: Vec<String>,
+    /// What the spectrograms were made with.
+    pub settings: FeatureSettings,
+    dir: PathBuf,
+}
+
+impl Dataset {
+    /// Opens the processed folder of the config.
+    ///
+    /// # Errors
+    /// [`Error::StageMissing`] before preprocessing; [`Error::Features`] when the spectrograms were made with other settings
+    /// than the config's, from another data set, or the table contradicts itself; [`Error::Table`] for a damaged table.
+    pub fn open(config: &Config) -> Result<Self> {
+        let dir = config.data.processed_dir.clone();
+        let path = dir.join(METADATA_FILE);
+        if !path.exists() {
+            return Err(Error::StageMissing { stage: "Preprocess", path });
+        }
+        let (origin, expected) = (Origin::read(&dir)?, Origin::new(config));
+        if origin.data != expected.data {
+            return Err(Error::Features { path: dir, expected: expected.data, found: origin.data });
+        }
+        let settings = origin.settings;
+        if settings != expected.settings {
+            let (expected, found) = differences(&expected.settings, &settings);
+            return Err(Error::Features { path: dir, expected, found });
+        }
+        let clips = metadata::read(&path)?;
+        let labels = labels_of(&clips).map_err(|found| Error::Features {
+            path,
+            expected: "targets 0, 1, 2, … with one category each".into(),
+            found,
+        })?;
+        Ok(Dataset { clips, name: config.data.name(), labels, settings, dir })
+    }
+
+    /// Reads one spectrogram.
+    ///
+    /// # Errors
+    /// [`Error::Features`] when the file is damaged or has another shape than its row says, [`Error::Io`] when it is gone.
+    pub fn spectrogram(&self, index: usize) -> Result<Spectrogram> {
+        let clip = &self.clips[index];
+        let values = npy::read_f32(&self.dir.join(&clip.npy), Some((clip.n_mels, clip.n_frames)))?;
+        Ok(Spectrogram { values, scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db } })
+    }
+
+    /// A number that tells these clips, their labels and their folds from others: results of one do not stand for the other.
+    #[cfg(feature = "torch")]
+    pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> u64 {
+        let row = |index: usize| {
+            let ProcessedClip { npy, fold, target, category, file_bytes, file_modified_ns, .. } = &self.clips[index];
+            format!("{npy} {fold} {target} {category} {file_bytes} {file_modified_ns}\n")
+        };
+        crate::files::hash::fnv1a(indices.into_iter().map(row).collect::<String>().as_bytes())
+    }
+
+    /// The folds there are, ascending.
+    pub fn folds(&self) -> Vec<u32> {
+        let mut folds: Vec<u32> = self.clips.iter().map(|clip| clip.fold).collect();
+        folds.sort_unstable();
+        folds.dedup();
+        folds
+    }
+
+    /// Splits the clips by fold; see [`Split`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the held-out fold does not exist, [`Error::Features`] when there is no second fold.
+    pub fn split(&self, config: &TrainConfig) -> Result<Split> {
+        let folds = self.folds();
+        let Some(test_fold) = config.test_fold.or(folds.last().copied()).filter(|_| folds.len() > 1) else {
+            let (expected, found) = ("two folds or more".into(), format!("folds {folds:?}"));
+            return Err(Error::Features { path: self.dir.join(METADATA_FILE), expected, found });
+        };
+        let Some(place) = folds.iter().position(|fold| *fold == test_fold) else {
+            let expected = format!("one of {folds:?}, or None for the last");
+            return Err(Error::Config { field: "train.test_fold", expected, found: test_fold.to_string() });
+        };
+        let before = folds[(place + folds.len() - 1) % folds.len()];
+        let validation_fold = (config.validate && folds.len() > 2).then_some(before);
+        let in_fold = |fold: Option<u32>| -> Vec<usize> {
+            (0..self.clips.len()).filter(|index| Some(self.clips[*index].fold) == fold).collect()
+        };
+        let (test, validation) = (in_fold(Some(test_fold)), in_fold(validation_fold));
+        let held_out = [Some(test_fold), validation_fold];
+        let candidates = (0..self.clips.len()).filter(|index| !held_out.contains(&Some(self.clips[*index].fold)));
+        let train = self.stratified(candidates.collect(), config.max_clips, config.seed);
+        Ok(Split { test_fold, validation_fold, train, validation, test })
+    }
+
+    /// At most `limit` of the clips, chosen by chance in equal numbers per class as far as a class has them, in table order.
+    fn stratified(&self, mut candidates: Vec<usize>, limit: usize, seed: u64) -> Vec<usize> {
+        candidates.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        // The n-th clip of every class comes before the (n + 1)-th of any.
+        let mut seen = vec![0usize; self.labels.len()];
+        let mut ranked: Vec<(usize, usize)> = Vec::with_capacity(candidates.len());
+        for index in candidates {
+            let target = self.clips[index].target;
+            ranked.push((seen[target], index));
+            seen[target] += 1;
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        let mut chosen: Vec<usize> = ranked.into_iter().take(limit).map(|(_, index)| index).collect();
+        chosen.sort_unstable();
+        chosen
+    }
+}
+
+/// Indices into [`Dataset::clips`]: three sets without a common fold, hence without a common recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The held-out fold.
+    pub test_fold: u32,
+    /// The fold watched during training, if one can be spared.
+    pub validation_fold: Option<u32>,
+    /// Trained on.
+    pub train: Vec<usize>,
+    /// Watched during training; empty without a validation fold.
+    pub validation: Vec<usize>,
+    /// Scored once, after training.
+    pub test: Vec<usize>,
+}
+
+/// Class names by target, or what contradicts.
+fn labels_of(clips: &[ProcessedClip]) -> Result<Vec<String>, String> {
+    let num_classes = clips.iter().map(|clip| clip.target.saturating_add(1)).max().unwrap_or(0);
+    if num_classes > clips.len() {
+        return Err(format!("target {} in a table of {} clips", num_classes - 1, clips.len()));
+    }
+    let mut labels = vec![None; num_classes];
+    for clip in clips {
+        match &labels[clip.target] {
+            None => labels[clip.target] = Some(clip.category.clone()),
+            Some(label) if *label == clip.category => (),
+            Some(label) => return Err(format!("target {} is {label:?} and {:?}", clip.target, clip.category)),
+        }
+    }
+    // A class whose every recording failed leaves a gap, which a name fills so that targets keep their meaning.
+    Ok(labels.into_iter().enumerate().map(|(target, label)| label.unwrap_or(format!("class {target}"))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClipConfig;
+    use crate::front_end::features::FeatureConfig;
+
+    /// `n` clips of each of three classes in each of five folds.
+    fn dataset(n: usize) -> Dataset {
+        let mut clips = Vec::new();
+        for fold in 1..=5 {
+            for target in 0..3 {
+                for take in 0..n {
+                    clips.push(ProcessedClip {
+                        npy: format!("{fold}-{target}-{take}.npy"),
+                        filename: format!("{fold}-{target}-{take}.wav"),
+                        fold,
+                        target,
+                        category: format!("class {target}"),
+                        source: format!("{fold}-{target}"),
+                        start_s: 0.0,
+                        n_mels: 64,
+                        n_frames: 313,
+                        mean_db: -40.0,
+                        std_db: 15.0,
+                        file_bytes: 1,
+                        file_modified_ns: 1,
+                    });
+                }
+            }
+        }
+        let labels = labels_of(&clips).unwrap();
+        let settings = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
+        Dataset { clips, name: "test".into(), labels, settings, dir: PathBuf::new() }
+    }
+
+    #[test]
+    fn the_three_sets_share_no_fold_and_leave_no_clip_out() {
+        let dataset = dataset(4);
+        let split = dataset.split(&TrainConfig::default()).unwrap();
+        let folds = |set: &[usize]| set.iter().map(|index| dataset.clips[*index].fold).collect::<Vec<_>>();
+        assert!(folds(&split.test).iter().all(|fold| *fold == 5));
+        assert!(folds(&split.validation).iter().all(|fold| *fold == 4));
+        assert!(folds(&split.train).iter().all(|fold| *fold <= 3));
+        assert_eq!(split.train.len() + split.validation.len() + split.test.len(), dataset.clips.len());
+    }
+
+    #[test]
+    fn a_limit_takes_the_same_number_of_every_class_and_depends_on_the_seed() {
+        let dataset = dataset(8);
+        let config = TrainConfig { max_clips: 30, ..Default::default() };
+        let train = dataset.split(&config).unwrap().train;
+        for target in 0..3 {
+            assert_eq!(train.iter().filter(|index| dataset.clips[**index].target == target).count(), 10);
+        }
+        assert_eq!(train, dataset.split(&config).unwrap().train);
+        let other = TrainConfig { seed: 1, ..config };
+        assert_ne!(train, dataset.split(&other).unwrap().train);
+    }
+
+    #[test]
+    fn a_fold_that_does_not_exist_is_named() {
+        let config = TrainConfig { test_fold: Some(6), ..Default::default() };
+        let message = dataset(1).split(&config).unwrap_err().to_string();
+        assert!(message.contains("train.test_fold should be one of [1, 2, 3, 4, 5]"), "{message}");
+    }
+
+    #[test]
+    fn a_data_set_of_few_folds_holds_out_its_last_and_validates_only_if_it_can() {
+        let few = |n_folds: u32| {
+            let mut dataset = dataset(2);
+            dataset.clips.retain(|clip| clip.fold <= n_folds);
+            dataset.split(&TrainConfig::default())
+        };
+        assert!(few(1).is_err());
+        let two = few(2).unwrap();
+        assert_eq!((two.test_fold, two.validation_fold, two.train.len()), (2, None, 6));
+        let three = few(3).unwrap();
+        assert_eq!((three.test_fold, three.validation_fold, three.train.len()), (3, Some(2), 6));
+        let first = TrainConfig { test_fold: Some(1), ..Default::default() };
+        assert_eq!(dataset(1).split(&first).unwrap().validation_fold, Some(5));
+    }
+
+    #[test]
+    fn one_target_with_two_names_is_refused() {
+        let mut clips = dataset(1).clips;
+        clips[3].category = "other".into();
+        assert!(labels_of(&clips).is_err());
+    }
+}

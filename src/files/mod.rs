@@ -1,0 +1,11 @@
+//! What every stage does with files: written whole or not at all, told apart by a hash, with progress on the terminal.
+
+mod atomic;
+pub(crate) mod hash;
+pub mod npy;
+pub mod progress;
+pub(crate) mod staging;
+
+#[cfg(feature = "torch")]
+pub(crate) use atomic::beside;
+pub use atomic::{create_dir, write_atomic, write_bytes};

@@ -1,0 +1,7 @@
+//! From a file to a normalised log-mel spectrogram. Nothing here knows of data sets or networks.
+
+pub mod audio;
+pub mod resample;
+pub mod spectrogram;
+pub mod mel;
+pub mod features;

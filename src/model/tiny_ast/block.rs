@@ -1,0 +1,121 @@
+//! One transformer block.
+
+use tch::Tensor;
+use tch::nn::{self, Module, Path};
+
+use super::layers::{layer_norm, linear};
+use crate::config::TinyAstConfig;
+
+/// One pre-norm transformer block: attention, then an MLP, each added to the stream.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) norm1: nn::LayerNorm,
+    pub(super) attention: Attention,
+    norm2: nn::LayerNorm,
+    fc1: nn::Linear,
+    fc2: nn::Linear,
+    dropout: f64,
+    skipped: f64,
+}
+
+impl Block {
+    /// A block that training leaves out for a clip with probability `skipped`.
+    pub(super) fn new(vs: Path, config: &TinyAstConfig, skipped: f64) -> Self {
+        let dim = config.embed_dim as i64;
+        let hidden = dim * config.mlp_ratio as i64;
+        Block {
+            norm1: layer_norm(&vs / "norm1", dim),
+            attention: Attention::new(&vs / "attention", config),
+            norm2: layer_norm(&vs / "norm2", dim),
+            fc1: linear(&vs / "mlp" / "fc1", dim, hidden),
+            fc2: linear(&vs / "mlp" / "fc2", hidden, dim),
+            dropout: config.dropout,
+            skipped,
+        }
+    }
+
+    /// Tokens `(batch, n_tokens, embed_dim)` → the first `n_first` of them, `(batch, n_first, embed_dim)`: where nobody looks at the
+    /// others, they need not be made.
+    pub(super) fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
+        let attended = self.attention.forward(&self.norm1.forward(tokens), n_first, train);
+        let tokens = tokens.narrow(1, 0, n_first) + self.sometimes(attended, train);
+        let hidden = self.norm2.forward(&tokens).apply(&self.fc1).gelu("none");
+        let mlp = hidden.apply(&self.fc2).dropout(self.dropout, train);
+        tokens + self.sometimes(mlp, train)
+    }
+
+    /// Zero for some clips while training, and for the others as much more.
+    fn sometimes(&self, branch: Tensor, train: bool) -> Tensor {
+        if !train || self.skipped == 0.0 {
+            return branch;
+        }
+        let kept = 1.0 - self.skipped;
+        let mask = Tensor::empty([branch.size()[0], 1, 1], (branch.kind(), branch.device())).bernoulli_float_(kept);
+        branch * (mask / kept)
+    }
+}
+
+/// Multi-head self-attention, its query, key and value projections held as one matrix.
+#[derive(Debug)]
+pub(super) struct Attention {
+    pub(super) qkv: nn::Linear,
+    proj: nn::Linear,
+    pub(super) num_heads: i64,
+    dropout: f64,
+}
+
+impl Attention {
+    fn new(vs: Path, config: &TinyAstConfig) -> Self {
+        let dim = config.embed_dim as i64;
+        Attention {
+            qkv: linear(&vs / "qkv", dim, 3 * dim),
+            proj: linear(&vs / "proj", dim, dim),
+            num_heads: config.num_heads as i64,
+            dropout: config.dropout,
+        }
+    }
+
+    /// What the first `n_first` tokens take from all. No shape names the size of the batch: a trace of this would hold it for ever.
+    fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
+        let (_, n_tokens, dim) = tokens.size3().unwrap_or_default();
+        let parts = if n_first == n_tokens {
+            tokens.apply(&self.qkv).split(dim, 2)
+        } else {
+            let mut parts = vec![self.project(&tokens.narrow(1, 0, n_first), 0, dim)];
+            parts.extend(self.project(tokens, dim, 2 * dim).split(dim, 2));
+            parts
+        };
+        let heads = |part: &Tensor, n: i64| part.view([-1, n, self.num_heads, dim / self.num_heads]).transpose(1, 2);
+        let query = heads(&parts[0], n_first); // (B, heads, n_first, D / heads)
+        let (key, value) = (heads(&parts[1], n_tokens), heads(&parts[2], n_tokens)); // (B, heads, T, D / heads)
+        let dropout = if train { self.dropout } else { 0.0 };
+        let mixed =
+            Tensor::scaled_dot_product_attention::<Tensor>(&query, &key, &value, None, dropout, false, None, false);
+        let mixed = mixed.transpose(1, 2).reshape([-1, n_first, dim]); // (B, n_first, D)
+        mixed.apply(&self.proj).dropout(self.dropout, train)
+    }
+
+    /// Some of the rows of `qkv`: the first third are the query's, then come the key's and the value's.
+    fn project(&self, tokens: &Tensor, row: i64, n_rows: i64) -> Tensor {
+        let bias = self.qkv.bs.as_ref().map(|bias| bias.narrow(0, row, n_rows));
+        tokens.linear(&self.qkv.ws.narrow(0, row, n_rows), bias.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::model::tiny_ast::noise;
+
+    #[test]
+    fn some_tokens_are_the_same_whether_the_others_are_made_or_not() {
+        let vs = nn::VarStore::new(Device::Cpu);
+        let block = Block::new(vs.root(), &TinyAstConfig::default(), 0.0);
+        let tokens = noise(&[2, 5, 128]);
+        let (all, first) = tch::no_grad(|| (block.forward(&tokens, 5, false), block.forward(&tokens, 1, false)));
+        let difference = (all.narrow(1, 0, 1) - first).abs().max().double_value(&[]);
+        assert!(difference < 1e-6, "{difference}");
+    }
+}

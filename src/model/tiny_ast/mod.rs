@@ -1,0 +1,19 @@
+//! TinyAST: a pre-norm Vision Transformer over a spectrogram. With plain patches and a class token it is the architecture of
+//! Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), at a size a CPU
+//! trains in seconds.
+
+mod layers;
+mod stem;
+mod block;
+mod network;
+mod rollout;
+mod summary;
+pub mod hugging_face;
+
+#[cfg(test)]
+pub(crate) use layers::noise;
+pub(crate) use layers::{INIT_STDEV, LAYER_NORM_EPS};
+#[cfg(test)]
+pub(crate) use network::probabilities;
+pub use network::{TinyAst, embeddings, verdicts};
+pub use summary::{LayerSummary, ModelSummary};

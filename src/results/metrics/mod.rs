@@ -1,0 +1,7 @@
+//! What the probabilities of a scored fold say.
+
+mod evaluation;
+mod calibration;
+
+pub use calibration::{Reliability, ReliabilityBin};
+pub use evaluation::{ClassScore, Confusion, Evaluation, ScoredClip};

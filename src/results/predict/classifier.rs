@@ -1,0 +1,152 @@
+//! Classifying recordings with a checkpoint alone: it brings labels, settings and weights.
+
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Tensor};
+
+use crate::config::{ClipConfig, Config, LongClips};
+use crate::dataset::preprocess::clips_of;
+use crate::error::{Error, Result};
+use crate::front_end::audio::{self, Waveform};
+use crate::front_end::features::FeatureExtractor;
+use crate::model::tiny_ast::verdicts;
+use crate::training::checkpoint::{self, Checkpoint};
+use crate::training::device;
+use crate::training::input;
+use crate::training::paths::checkpoint_path;
+
+/// Windows of a long recording run through the network at once.
+const BATCH_SIZE: usize = 64;
+
+/// The network that ships with the project, from the project's folder: the good preset, trained on ESC-10 without its fold 1. Its sheet,
+/// what it was trained with and how well it does, lies beside it as JSON.
+pub const SHIPPED: &str = "data/models/tinyast-esc10.safetensors";
+
+/// A trained network with everything that turns a recording into what it takes.
+pub struct Classifier {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) extractor: FeatureExtractor,
+    pub(super) device: Device,
+}
+
+/// What the network thinks of one recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The recording.
+    pub path: PathBuf,
+    /// Its length in seconds.
+    pub duration_s: f64,
+    /// How many windows of the clip length were averaged.
+    pub windows: usize,
+    /// Classes with their probabilities, the most probable first.
+    pub ranked: Vec<(String, f32)>,
+    /// What it thinks of each window, in their order.
+    pub timeline: Vec<Window>,
+}
+
+/// What the network thinks of one window of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Where it starts, in seconds. The last window ends with the recording, and may overlap the one before.
+    pub start_s: f64,
+    /// Where it ends, in seconds.
+    pub end_s: f64,
+    /// Probability of every class; in a [`Prediction`] in the order of its `ranked`.
+    pub probabilities: Vec<f32>,
+}
+
+impl Classifier {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StageMissing`] when there is no such file; [`Error::Checkpoint`] when it is damaged or is none of this crate.
+    pub fn load(path: &Path, device: Device) -> Result<Self> {
+        let checkpoint = checkpoint::load(path, device)?;
+        let extractor = FeatureExtractor::new(&checkpoint.info.settings.features)?;
+        Ok(Classifier { checkpoint, extractor, device })
+    }
+
+    /// Reads the network that ships, on the CPU.
+    ///
+    /// # Errors
+    /// As [`Classifier::load`]; it looks for [`SHIPPED`] from the working folder.
+    pub fn shipped() -> Result<Self> {
+        Self::load(Path::new(SHIPPED), Device::Cpu)
+    }
+
+    /// Reads the network that the config's run trained, on the config's device.
+    ///
+    /// # Errors
+    /// As [`Classifier::load`]; [`Error::Config`] for a device that is not there.
+    pub fn of_run(config: &Config) -> Result<Self> {
+        Self::load(&checkpoint_path(config), device::select(config.train.device)?)
+    }
+
+    /// Class names in the order of the probabilities.
+    pub fn labels(&self) -> &[String] {
+        &self.checkpoint.info.labels
+    }
+
+    /// Probability of every class. A recording longer than a clip is read as windows, whose probabilities are averaged; a
+    /// shorter one is padded with silence, as in training.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
+    pub fn probabilities(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, usize)> {
+        let (mean, timeline) = self.listen(waveform)?;
+        Ok((mean, timeline.len()))
+    }
+
+    /// Probability of every class, as the mean of all windows and for each of them.
+    fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>)> {
+        let info = &self.checkpoint.info;
+        let sample_rate = info.settings.features.sample_rate;
+        let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
+        let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
+        let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
+        let mut mean = vec![0.0; info.labels.len()];
+        let mut timeline = Vec::with_capacity(windows.len());
+        for batch in windows.chunks(BATCH_SIZE) {
+            let mut inputs = Vec::with_capacity(batch.len());
+            for (_, window) in batch {
+                let spectrogram = self.extractor.extract(window, sample_rate)?;
+                inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
+            }
+            let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
+            let each = verdicts(&self.checkpoint.model, &inputs);
+            let rows = Vec::<Vec<f32>>::try_from(each)
+                .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
+            for ((start_s, samples), probabilities) in batch.iter().zip(rows) {
+                mean.iter_mut().zip(&probabilities).for_each(|(mean, share)| *mean += share / windows.len() as f32);
+                let start_s = f64::from(*start_s);
+                let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
+                timeline.push(Window { start_s, end_s: end_s.min(waveform.duration_s()), probabilities });
+            }
+        }
+        Ok((mean, timeline))
+    }
+
+    /// Classifies one file in any format the crate reads.
+    ///
+    /// # Errors
+    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
+        self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+    }
+
+    /// Classifies a sound in memory; `path` is its name in the prediction.
+    ///
+    /// # Errors
+    /// As [`Classifier::probabilities`].
+    pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
+        let (probabilities, mut timeline) = self.listen(waveform)?;
+        let mut order: Vec<usize> = (0..probabilities.len()).collect();
+        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let ranked = order.iter().map(|&class| (self.labels()[class].clone(), probabilities[class])).collect();
+        for window in &mut timeline {
+            window.probabilities = order.iter().map(|&class| window.probabilities[class]).collect();
+        }
+        let (duration_s, windows) = (waveform.duration_s(), timeline.len());
+        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline })
+    }
+}

@@ -1,0 +1,207 @@
+//! A trained network in one `.safetensors` file: weights, and in its metadata everything inference needs.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use tch::Device;
+use tch::nn::VarStore;
+
+use crate::config::{TinyAstConfig, TrainConfig, View};
+use crate::dataset::metadata::FeatureSettings;
+use crate::error::{Error, Result};
+use crate::front_end::features::FEATURE_VERSION;
+use crate::model::tensors::{self, INFO_KEY, Precision};
+use crate::model::tiny_ast::TinyAst;
+
+/// What a checkpoint knows beside its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointInfo {
+    /// The data set trained on, by name.
+    pub dataset: String,
+    /// Class names in the order of the logits.
+    pub labels: Vec<String>,
+    /// How a recording becomes a spectrogram; values are normalised per clip to zero mean and unit deviation.
+    pub settings: FeatureSettings,
+    /// The architecture.
+    pub model: TinyAstConfig,
+    /// How it was trained.
+    pub train: TrainConfig,
+    /// The fold held out.
+    pub test_fold: u32,
+    /// The recordings trained on and validated with, sorted: what must not be in a test.
+    pub seen_sources: Vec<String>,
+    /// Epochs completed.
+    pub epoch: usize,
+}
+
+/// A network read from a file.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What the file says about itself.
+    pub info: CheckpointInfo,
+    /// The network, on the device asked for.
+    pub model: TinyAst,
+    /// Owns the weights.
+    pub vs: VarStore,
+}
+
+/// Writes the weights in `vs` with their description, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when weights cannot be read from the device.
+pub fn save(path: &Path, vs: &VarStore, info: &CheckpointInfo, precision: Precision) -> Result<()> {
+    let variables: Vec<_> = vs.variables().into_iter().collect();
+    tensors::write(path, &variables, precision, &serde_json::to_string(info).unwrap_or_default())
+}
+
+/// Reads a checkpoint onto a device.
+///
+/// # Errors
+/// [`Error::StageMissing`] when there is no such file; [`Error::Checkpoint`] when it is damaged, was not written by this
+/// crate, or its weights do not fit the architecture it names.
+pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
+    if !path.exists() {
+        return Err(Error::StageMissing { stage: "Train", path: path.into() });
+    }
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let info = parse_info(path, &bytes)?;
+    let weights = SafeTensors::deserialize(&bytes).map_err(|error| invalid(path, "a whole safetensors file", error))?;
+
+    // The sizes are checked against the file before anything of that size is allocated.
+    let in_file: usize = weights.iter().map(|(_, view)| view.shape().iter().product::<usize>()).sum();
+    let in_model = info.model.n_stored(info.labels.len());
+    if in_model != Some(in_file) {
+        let expected =
+            format!("{} weights, as its architecture has", in_model.map_or("too many".into(), |n| n.to_string()));
+        return Err(invalid(path, &expected, in_file));
+    }
+    let vs = VarStore::new(device);
+    let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), info.train.seed)?;
+    for (name, mut variable) in vs.variables() {
+        let values = tensors::read(&weights, &name);
+        let values = values.map_err(|found| invalid(path, &format!("a tensor {name} as F32 or F16"), found))?;
+        tensors::copy_into(&mut variable, &name, &values)
+            .map_err(|(expected, found)| invalid(path, &expected, found))?;
+    }
+    Ok(Checkpoint { info, model, vs })
+}
+
+/// Reads what a checkpoint says about itself, and not its weights.
+fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
+    let json = tensors::info(bytes).map_err(|error| invalid(path, "a safetensors file", error))?;
+    let Some(json) = json else {
+        return Err(invalid(path, &format!("a description under the key {INFO_KEY:?}"), "none"));
+    };
+    let info: CheckpointInfo =
+        serde_json::from_str(&json).map_err(|error| invalid(path, "a description this version reads", error))?;
+    let settings = &info.settings;
+    let sound = info.model.validate().and(settings.clip.validate()).and(settings.features.validate());
+    sound.map_err(|error| invalid(path, "settings in their range", error))?;
+    if settings.feature_version != FEATURE_VERSION {
+        let expected = format!("spectrograms of version {FEATURE_VERSION}");
+        return Err(invalid(path, &expected, settings.feature_version));
+    }
+    let (n_mels, bands) = (settings.features.n_mels, info.model.input_size.0);
+    if info.model.view != View::Whole && n_mels != bands {
+        return Err(invalid(path, &format!("spectrograms of {bands} mel bands"), n_mels));
+    }
+    Ok(info)
+}
+
+fn invalid(path: &Path, expected: &str, found: impl ToString) -> Error {
+    let next = "Train again, or name another checkpoint.".to_owned();
+    Error::Checkpoint { path: path.into(), expected: expected.to_owned(), found: found.to_string(), next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClipConfig;
+    use crate::front_end::features::FeatureConfig;
+    use crate::model::tiny_ast::{noise, probabilities};
+
+    fn saved(dir: &Path) -> (std::path::PathBuf, VarStore, TinyAst, CheckpointInfo) {
+        let info = CheckpointInfo {
+            dataset: "demo".into(),
+            labels: vec!["a".into(), "b".into(), "c".into()],
+            settings: FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default()),
+            model: TinyAstConfig { depth: 1, ..Default::default() },
+            train: TrainConfig::default(),
+            test_fold: 5,
+            seen_sources: vec!["1".into(), "2".into()],
+            epoch: 2,
+        };
+        let vs = VarStore::new(Device::Cpu);
+        let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), 1).unwrap();
+        let path = dir.join("m.safetensors");
+        save(&path, &vs, &info, Precision::Single).unwrap();
+        (path, vs, model, info)
+    }
+
+    #[test]
+    fn saving_and_loading_gives_the_same_probabilities_to_the_bit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _vs, model, info) = saved(dir.path());
+        let loaded = load(&path, Device::Cpu).unwrap();
+        assert_eq!(loaded.info, info);
+        let inputs = noise(&[2, 1, 64, 64]);
+        assert_eq!(probabilities(&model, &inputs), probabilities(&loaded.model, &inputs));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_wherever_it_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, ..) = saved(dir.path());
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 4, 8, 100, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(load(&path, Device::Cpu), Err(Error::Checkpoint { .. })), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn an_architecture_larger_than_its_file_is_refused_before_it_is_built() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, vs, _, mut info) = saved(dir.path());
+        info.model = TinyAstConfig { embed_dim: 4096, depth: 64, mlp_ratio: 16, ..Default::default() };
+        save(&path, &vs, &info, Precision::Single).unwrap();
+        let message = load(&path, Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("as its architecture has"), "{message}");
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_as_the_files_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, vs, _, info) = saved(dir.path());
+        let mut hostile = [info.clone(), info.clone(), info.clone(), info];
+        hostile[0].settings.clip.duration_s = 0.0;
+        hostile[1].settings.clip.duration_s = 1e30;
+        hostile[2].settings.feature_version += 1;
+        (hostile[3].model.view, hostile[3].settings.features.n_mels) = (View::Windows { n_views: 1 }, 32);
+        for info in hostile {
+            save(&path, &vs, &info, Precision::Single).unwrap();
+            assert!(matches!(load(&path, Device::Cpu), Err(Error::Checkpoint { .. })), "{info:?}");
+        }
+    }
+
+    #[test]
+    fn half_precision_halves_the_file_and_keeps_the_verdict() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, vs, model, info) = saved(dir.path());
+        let whole = fs::metadata(&path).unwrap().len();
+        save(&path, &vs, &info, Precision::Half).unwrap();
+        assert!(fs::metadata(&path).unwrap().len() < whole * 6 / 10);
+        let loaded = load(&path, Device::Cpu).unwrap();
+        let inputs = noise(&[2, 1, 64, 64]);
+        let difference = probabilities(&model, &inputs) - probabilities(&loaded.model, &inputs);
+        assert!(difference.abs().max().double_value(&[]) < 1e-2);
+    }
+
+    #[test]
+    fn a_missing_checkpoint_names_the_stage_that_makes_it() {
+        let message = load(Path::new("nowhere/m.safetensors"), Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("run the stage \"Train\" first"), "{message}");
+    }
+}

@@ -1,0 +1,181 @@
+//! Training clips in batches: the order, the augmentation and the threads that prepare batches beside the training loop.
+//!
+//! Everything random in a batch follows from the run's seed, the epoch and the batch's number, so that a run can go on from any
+//! epoch, and the number of threads changes nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use ndarray::{Array2, ArrayView2};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{AugmentConfig, Config, TinyAstConfig, TrainConfig, View};
+use crate::dataset::processed::Dataset;
+use crate::error::Result;
+use crate::files::hash::fnv1a;
+use crate::front_end::features::FeatureConfig;
+use crate::training::augment::{Batch, augment};
+use crate::training::input;
+
+/// Batches a thread prepares ahead of the training loop.
+const AHEAD: usize = 2;
+
+/// The clips trained on, in memory.
+pub struct Loader {
+    clips: Clips,
+    targets: Vec<usize>,
+    num_classes: usize,
+    model: TinyAstConfig,
+    config: TrainConfig,
+    device: Device,
+}
+
+enum Clips {
+    /// Inputs that never change, `(clips, 1, n_mels, n_frames)`, where they are used.
+    Ready(Tensor),
+    /// Powers, from which every epoch makes inputs of its own.
+    Powers(Arc<Powers>),
+}
+
+struct Powers {
+    clips: Vec<Array2<f32>>,
+    targets: Vec<usize>,
+    num_classes: usize,
+    window: Option<usize>,
+    augment: AugmentConfig,
+    features: FeatureConfig,
+}
+
+/// Numbers of a stream of their own for each of these: the run's seed, an epoch, something within it.
+pub(crate) fn stream(seed: u64, epoch: usize, within: u64) -> u64 {
+    fnv1a([seed, epoch as u64, within].map(u64::to_le_bytes).as_flattened())
+}
+
+/// The stream that orders an epoch; batches have their numbers.
+const ORDER: u64 = u64::MAX;
+
+impl Loader {
+    /// Reads the clips.
+    ///
+    /// # Errors
+    /// What [`Dataset::spectrogram`] reports for the first file that does not fit.
+    pub fn new(config: &Config, dataset: &Dataset, indices: &[usize], device: Device) -> Result<Self> {
+        let targets: Vec<usize> = indices.iter().map(|index| dataset.clips[*index].target).collect();
+        let num_classes = dataset.labels.len();
+        let clips = if config.train.augment.is_off() && config.model.view == View::Whole {
+            Clips::Ready(input::load(dataset, indices, &config.model)?.0.to_device(device))
+        } else {
+            let power = |index: &usize| Ok(dataset.spectrogram(*index)?.power());
+            let clips = indices.iter().map(power).collect::<Result<Vec<_>>>()?;
+            let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
+            let (targets, window) = (targets.clone(), config.model.window());
+            Clips::Powers(Arc::new(Powers { clips, targets, num_classes, window, augment, features }))
+        };
+        let (model, config) = (config.model.clone(), config.train.clone());
+        Ok(Loader { clips, targets, num_classes, model, config, device })
+    }
+
+    /// Batches in an epoch; the last may be short.
+    pub fn n_batches(&self) -> usize {
+        self.targets.len().div_ceil(self.config.batch_size)
+    }
+
+    /// The batches of an epoch, in an order of its own.
+    pub fn epoch(&self, epoch: usize) -> Batches<'_> {
+        let seed = self.config.seed;
+        let mut order: Vec<usize> = (0..self.targets.len()).collect();
+        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(seed, epoch, ORDER)));
+        let chunks = order.chunks(self.config.batch_size).enumerate();
+        let plans =
+            chunks.map(|(number, clips)| Plan { clips: clips.to_vec(), seed: stream(seed, epoch, number as u64) });
+        let plans: Arc<[Plan]> = plans.collect();
+        let ahead = match &self.clips {
+            Clips::Ready(_) => Vec::new(),
+            Clips::Powers(powers) => prepare_ahead(powers, &plans, self.config.loader_threads),
+        };
+        Batches { loader: self, plans, ahead, next: 0 }
+    }
+
+    fn select(&self, inputs: &Tensor, batch: &[usize]) -> (Tensor, Tensor) {
+        let indices: Vec<i64> = batch.iter().map(|clip| *clip as i64).collect();
+        let targets: Vec<i64> = batch.iter().map(|clip| self.targets[*clip] as i64).collect();
+        let one_hot = Tensor::from_slice(&targets).one_hot(self.num_classes as i64).to_kind(Kind::Float);
+        (inputs.index_select(0, &Tensor::from_slice(&indices).to_device(self.device)), one_hot)
+    }
+
+    fn to_tensors(&self, batch: &Batch) -> (Tensor, Tensor) {
+        let (n_clips, n_mels, n_frames) = batch.clips.dim();
+        let clips = batch.clips.as_slice().unwrap_or_default();
+        let clips = Tensor::from_slice(clips).view([n_clips as i64, 1, n_mels as i64, n_frames as i64]);
+        let inputs = match self.model.view {
+            View::Whole => input::resize_batch(&clips, self.model.input_size),
+            View::Windows { .. } => clips,
+        };
+        let targets = Tensor::from_slice(batch.targets.as_slice().unwrap_or_default());
+        (inputs, targets.view([n_clips as i64, self.num_classes as i64]))
+    }
+}
+
+/// What makes a batch: its clips, and the seed of what is done to them.
+struct Plan {
+    clips: Vec<usize>,
+    seed: u64,
+}
+
+impl Powers {
+    fn batch(&self, plan: &Plan) -> Batch {
+        let clip = |index: &usize| (self.clips[*index].view(), self.targets[*index]);
+        let clips: Vec<(ArrayView2<f32>, usize)> = plan.clips.iter().map(clip).collect();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
+        augment(&clips, self.num_classes, self.window, &self.augment, &self.features, &mut rng)
+    }
+}
+
+/// Threads that make the batches in turn: the first the batches 0, n, 2n, …, the second 1, n + 1, …; each ends with its batches, or
+/// when nobody takes them any more.
+fn prepare_ahead(powers: &Arc<Powers>, plans: &Arc<[Plan]>, n_threads: usize) -> Vec<Receiver<Batch>> {
+    let start = |thread: usize| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let (powers, plans) = (powers.clone(), plans.clone());
+        thread::spawn(move || {
+            for plan in plans.iter().skip(thread).step_by(n_threads) {
+                if sender.send(powers.batch(plan)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    };
+    (0..n_threads.min(plans.len())).map(start).collect()
+}
+
+/// The batches of an epoch: inputs `(batch, 1, n_mels, n_frames)` and targets `(batch, num_classes)`, on the device.
+pub struct Batches<'a> {
+    loader: &'a Loader,
+    plans: Arc<[Plan]>,
+    ahead: Vec<Receiver<Batch>>,
+    next: usize,
+}
+
+impl Iterator for Batches<'_> {
+    type Item = (Tensor, Tensor);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let plan = self.plans.get(self.next)?;
+        let (inputs, targets) = match &self.loader.clips {
+            Clips::Ready(inputs) => self.loader.select(inputs, &plan.clips),
+            Clips::Powers(powers) => {
+                let receiver = self.ahead.get(self.next % self.ahead.len().max(1));
+                // A thread that ended early is no reason to end the run: its batch can be made here.
+                let batch = receiver.and_then(|receiver| receiver.recv().ok());
+                self.loader.to_tensors(&batch.unwrap_or_else(|| powers.batch(plan)))
+            }
+        };
+        self.next += 1;
+        Some((inputs.to_device(self.loader.device), targets.to_device(self.loader.device)))
+    }
+}

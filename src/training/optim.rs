@@ -1,0 +1,274 @@
+//! AdamW over all weights at once.
+//!
+//! All trainable numbers of a network lie in one flat tensor, of which its layers see views; so do its gradients and moments. A
+//! step is then a handful of operations on long vectors, and the whole state of a run is a handful of tensors to save.
+
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{Schedule, TrainConfig};
+use crate::error::{Error, Result};
+
+/// The weights of a network as one vector.
+#[derive(Debug)]
+pub struct FlatWeights {
+    /// All trainable numbers: first the matrices, which decay, then the rest.
+    pub values: Tensor,
+    /// What training changes without a gradient: the running statistics of batch norms.
+    pub buffers: Tensor,
+    /// The network's own tensors, views of `values`, in its order.
+    parameters: Vec<Tensor>,
+    n_decayed: i64,
+}
+
+impl FlatWeights {
+    /// Moves all variables of a network into flat tensors; the network goes on to use them there.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when there is no memory for them.
+    pub fn new(vs: &VarStore) -> Result<Self> {
+        let (mut matrices, mut others, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut variables: Vec<(String, Tensor)> = vs.variables().into_iter().collect();
+        variables.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, variable) in variables {
+            match variable.requires_grad() {
+                false => buffers.push(variable),
+                true if name.ends_with("weight") && variable.dim() > 1 => matrices.push(variable),
+                true => others.push(variable),
+            }
+        }
+        let n_decayed = matrices.iter().map(|matrix| matrix.numel() as i64).sum();
+        let mut parameters = matrices;
+        parameters.extend(others);
+        Ok(FlatWeights {
+            values: flatten(&mut parameters, vs.device())?,
+            buffers: flatten(&mut buffers, vs.device())?,
+            parameters,
+            n_decayed,
+        })
+    }
+
+    /// The gradient of a loss with respect to `values`.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when a parameter has no part in the loss.
+    pub fn gradient(&self, loss: &Tensor) -> Result<Tensor> {
+        let torch = |source| Error::Torch { action: "computing gradients", source };
+        let gradients = Tensor::f_run_backward(&[loss], &self.parameters, false, false).map_err(torch)?;
+        let flat: Vec<Tensor> = gradients.iter().map(|gradient| gradient.reshape([-1])).collect();
+        Tensor::f_cat(&flat, 0).map_err(torch)
+    }
+
+    /// Puts other numbers in the place of the weights.
+    pub fn set(&mut self, values: &Tensor, buffers: &Tensor) {
+        tch::no_grad(|| {
+            self.values.copy_(values);
+            self.buffers.copy_(buffers);
+        });
+    }
+
+    /// Runs `work` with other numbers in the place of the weights, which come back afterwards.
+    pub fn with<T>(&mut self, values: &Tensor, buffers: &Tensor, work: impl FnOnce() -> T) -> T {
+        let own = (self.values.copy(), self.buffers.copy());
+        self.set(values, buffers);
+        let result = work();
+        self.set(&own.0, &own.1);
+        result
+    }
+}
+
+/// One flat tensor of the variables' numbers, whose views take their place.
+fn flatten(variables: &mut [Tensor], device: Device) -> Result<Tensor> {
+    let torch = |source| Error::Torch { action: "gathering weights", source };
+    let _no_grad = tch::no_grad_guard();
+    let parts: Vec<Tensor> = variables.iter().map(|variable| variable.reshape([-1])).collect();
+    let flat = match parts.is_empty() {
+        true => Tensor::zeros([0], (Kind::Float, device)),
+        false => Tensor::f_cat(&parts, 0).map_err(torch)?,
+    };
+    let mut start = 0;
+    for variable in variables {
+        let length = variable.numel() as i64;
+        variable.f_set_data(&flat.narrow(0, start, length).view_as(variable)).map_err(torch)?;
+        start += length;
+    }
+    Ok(flat)
+}
+
+/// Shortens a gradient to `max_norm` where it is longer.
+pub fn clip(gradient: &mut Tensor, max_norm: f64) {
+    let scale = (max_norm / (gradient.norm() + 1e-6)).clamp_max(1.0);
+    _ = gradient.g_mul_(&scale);
+}
+
+/// AdamW (Loshchilov and Hutter 2019, algorithm 2), with PyTorch's defaults; without decay it is Adam (Kingma and Ba 2015).
+#[derive(Debug)]
+pub struct AdamW {
+    /// The moving average of gradients.
+    pub mean: Tensor,
+    /// The moving average of their squares.
+    pub square: Tensor,
+    /// Steps taken.
+    pub step: usize,
+    weight_decay: f64,
+}
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPS: f64 = 1e-8;
+
+impl AdamW {
+    /// Before the first step.
+    pub fn new(weights: &FlatWeights, weight_decay: f64) -> Self {
+        AdamW { mean: weights.values.zeros_like(), square: weights.values.zeros_like(), step: 0, weight_decay }
+    }
+
+    /// Moves the weights one step against the gradient.
+    pub fn step(&mut self, weights: &mut FlatWeights, gradient: &Tensor, learning_rate: f64) {
+        let _no_grad = tch::no_grad_guard();
+        self.step += 1;
+        let bias1 = 1.0 - BETA1.powi(self.step as i32);
+        let bias2 = 1.0 - BETA2.powi(self.step as i32);
+        if self.weight_decay > 0.0 {
+            let mut matrices = weights.values.narrow(0, 0, weights.n_decayed);
+            _ = matrices.g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
+        }
+        _ = self.mean.lerp_(gradient, 1.0 - BETA1);
+        _ = self.square.lerp_(&gradient.square(), 1.0 - BETA2);
+        let mut deviation = self.square.sqrt();
+        _ = deviation.g_div_scalar_(bias2.sqrt()).g_add_scalar_(EPS);
+        let mut update = &self.mean / deviation;
+        _ = weights.values.g_sub_(&update.g_mul_scalar_(learning_rate / bias1));
+    }
+}
+
+/// The moving average of a network's weights and buffers over the steps of a run, which does better than the last step's.
+#[derive(Debug)]
+pub struct Average {
+    /// Of the weights.
+    pub values: Tensor,
+    /// Of the buffers.
+    pub buffers: Tensor,
+    decay: f64,
+}
+
+impl Average {
+    /// Starts at the weights as they are; with a decay of 0 it stays with them.
+    pub fn new(weights: &FlatWeights, decay: f64) -> Self {
+        Average { values: weights.values.copy(), buffers: weights.buffers.copy(), decay }
+    }
+
+    /// Takes in the weights after step number `step`, from 1. Early steps count for more, so that the start is soon forgotten.
+    pub fn update(&mut self, weights: &FlatWeights, step: usize) {
+        let _no_grad = tch::no_grad_guard();
+        let decay = self.decay.min((1 + step) as f64 / (10 + step) as f64);
+        let share = if self.decay > 0.0 { 1.0 - decay } else { 1.0 };
+        _ = self.values.lerp_(&weights.values, share);
+        _ = self.buffers.lerp_(&weights.buffers, share);
+    }
+}
+
+/// The step size of step number `step` (from 1) of `n_steps`.
+pub fn learning_rate(config: &TrainConfig, step: usize, n_steps: usize) -> f64 {
+    let Schedule::Cosine { warmup_steps } = config.schedule else { return config.learning_rate };
+    if step < warmup_steps {
+        return config.learning_rate * step as f64 / warmup_steps as f64;
+    }
+    let done = (step - warmup_steps) as f64 / n_steps.saturating_sub(warmup_steps).max(1) as f64;
+    config.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::nn::{self, Module, OptimizerConfig};
+
+    use super::*;
+
+    /// A layer of 3 × 2 weights and 2 biases, and a loss of it.
+    fn layer() -> (VarStore, nn::Linear) {
+        let vs = VarStore::new(Device::Cpu);
+        let config =
+            nn::LinearConfig { ws_init: nn::Init::Const(0.5), bs_init: Some(nn::Init::Const(-0.25)), bias: true };
+        let layer = nn::linear(vs.root(), 3, 2, config);
+        (vs, layer)
+    }
+
+    fn loss(layer: &nn::Linear, step: i64) -> Tensor {
+        let inputs = Tensor::from_slice(&[0.3f32, -1.0, 2.0 + step as f32]).view([1, 3]);
+        let targets = Tensor::from_slice(&[1.0f32, -2.0]).view([1, 2]);
+        (layer.forward(&inputs) - targets).square().sum(Kind::Float)
+    }
+
+    #[test]
+    fn without_decay_it_takes_the_steps_of_adam() {
+        let ((vs, ours), (their_vs, theirs)) = (layer(), layer());
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        let mut optimizer = AdamW::new(&weights, 0.0);
+        let mut adam = nn::adam(BETA1, BETA2, 0.0).build(&their_vs, 0.05).unwrap();
+        for step in 0..20 {
+            let gradient = weights.gradient(&loss(&ours, step)).unwrap();
+            optimizer.step(&mut weights, &gradient, 0.05);
+            adam.backward_step(&loss(&theirs, step));
+        }
+        for (a, b) in [(&ours.ws, &theirs.ws), (ours.bs.as_ref().unwrap(), theirs.bs.as_ref().unwrap())] {
+            let difference = (a - b).abs().max().double_value(&[]);
+            assert!(difference < 1e-6, "{difference}");
+        }
+    }
+
+    #[test]
+    fn decay_shrinks_matrices_and_nothing_else() {
+        let (vs, layer) = layer();
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        let mut optimizer = AdamW::new(&weights, 0.1);
+        let gradient = weights.values.zeros_like();
+        optimizer.step(&mut weights, &gradient, 0.5);
+        assert!((layer.ws.double_value(&[0, 0]) - 0.5 * (1.0 - 0.05)).abs() < 1e-7);
+        assert_eq!(layer.bs.unwrap().double_value(&[0]), -0.25);
+    }
+
+    #[test]
+    fn a_long_gradient_is_shortened_and_a_short_one_left_alone() {
+        let mut gradient = Tensor::from_slice(&[3.0f32, 4.0]);
+        clip(&mut gradient, 10.0);
+        assert_eq!(Vec::<f32>::try_from(&gradient).unwrap(), [3.0, 4.0]);
+        clip(&mut gradient, 1.0);
+        assert!((gradient.norm().double_value(&[]) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_average_keeps_its_decay_and_forgets_its_start() {
+        let (vs, _layer) = layer();
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        let (mut average, mut last) = (Average::new(&weights, 0.5), Average::new(&weights, 0.0));
+        let mut by_hand = weights.values.double_value(&[0]);
+        // Of step 1 on a share of 1 - 2/11 is the new weights', of step 2 on 1 - 3/12; 0.5 is reached at step 8.
+        for (step, decay) in [(1, 2.0 / 11.0), (2, 3.0 / 12.0), (9, 0.5)] {
+            let values = weights.values.full_like(step as f64);
+            weights.set(&values, &weights.buffers.copy());
+            average.update(&weights, step);
+            last.update(&weights, step);
+            by_hand = decay * by_hand + (1.0 - decay) * step as f64;
+            assert!((average.values.double_value(&[0]) - by_hand).abs() < 1e-5, "step {step}");
+            assert_eq!(last.values, weights.values);
+        }
+    }
+
+    #[test]
+    fn the_step_size_rises_then_falls_to_nothing() {
+        let config = TrainConfig { schedule: Schedule::Cosine { warmup_steps: 10 }, ..Default::default() };
+        let rate = |step: usize| learning_rate(&config, step, 100) / config.learning_rate;
+        assert!((rate(5) - 0.5).abs() < 1e-12 && (rate(10) - 1.0).abs() < 1e-12);
+        assert!((rate(55) - 0.5).abs() < 1e-12 && rate(100).abs() < 1e-12);
+        assert_eq!(learning_rate(&TrainConfig::default(), 77, 100), TrainConfig::default().learning_rate);
+    }
+
+    #[test]
+    fn other_weights_stand_in_for_a_while_and_the_network_sees_them() {
+        let (vs, layer) = layer();
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        let (zeros, buffers) = (weights.values.zeros_like(), weights.buffers.copy());
+        let inside = weights.with(&zeros, &buffers, || layer.ws.abs().max().double_value(&[]));
+        assert_eq!((inside, layer.ws.double_value(&[0, 0])), (0.0, 0.5));
+    }
+}

@@ -1,0 +1,103 @@
+//! The whole state of a training run after an epoch, in one file, so that a run that was stopped goes on as if it had not been.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::config::TrainConfig;
+use crate::error::{Error, Result};
+use crate::model::tensors::{self, Precision};
+use crate::training::checkpoint::CheckpointInfo;
+use crate::training::history::EpochRecord;
+use crate::training::optim::{AdamW, Average, FlatWeights};
+
+/// What a saved state says about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The run as its checkpoint describes it; `epoch` is the last whole one.
+    pub run: CheckpointInfo,
+    /// What tells the spectrograms trained on, their labels and folds from others.
+    pub data: u64,
+    /// Optimiser steps taken.
+    pub step: usize,
+    /// A record per epoch.
+    pub history: Vec<EpochRecord>,
+}
+
+/// The tensors of a run.
+pub struct State<'a> {
+    /// The network.
+    pub weights: &'a mut FlatWeights,
+    /// The optimiser.
+    pub optimizer: &'a mut AdamW,
+    /// The moving average.
+    pub average: &'a mut Average,
+}
+
+impl State<'_> {
+    fn tensors(&mut self) -> [(&'static str, &mut Tensor); 6] {
+        [
+            ("weights", &mut self.weights.values),
+            ("buffers", &mut self.weights.buffers),
+            ("mean", &mut self.optimizer.mean),
+            ("square", &mut self.optimizer.square),
+            ("average.weights", &mut self.average.values),
+            ("average.buffers", &mut self.average.buffers),
+        ]
+    }
+
+    /// Writes the state, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when numbers cannot be read from the device.
+    pub fn save(&mut self, path: &Path, progress: &Progress) -> Result<()> {
+        let tensors = self.tensors().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
+        tensors::write(path, &tensors, Precision::Single, &serde_json::to_string(progress).unwrap_or_default())
+    }
+
+    /// Takes up a saved state if there is one of this very run; a state of other settings or data, or a damaged one, is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file is there and cannot be read.
+    pub fn restore(&mut self, path: &Path, wanted: &Progress) -> Result<Option<Progress>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        let Some(progress) = progress_in(&bytes).filter(|found| found.is_of_the_run(wanted)) else { return Ok(None) };
+        let Ok(file) = SafeTensors::deserialize(&bytes) else { return Ok(None) };
+        let mut read = Vec::new();
+        for (name, tensor) in self.tensors() {
+            match tensors::read(&file, name) {
+                Ok(values) if values.size() == tensor.size() => read.push(values),
+                _ => return Ok(None),
+            }
+        }
+        for ((name, tensor), values) in self.tensors().into_iter().zip(&read) {
+            let copied = tensors::copy_into(tensor, name, values);
+            copied.map_err(|(_, found)| Error::io("read", path)(std::io::Error::other(found)))?;
+        }
+        self.optimizer.step = progress.step;
+        Ok(Some(progress))
+    }
+}
+
+fn progress_in(bytes: &[u8]) -> Option<Progress> {
+    serde_json::from_str(&tensors::info(bytes).ok()??).ok()
+}
+
+impl Progress {
+    /// Whether both are moments of one run: the same data, architecture and settings.
+    fn is_of_the_run(&self, other: &Progress) -> bool {
+        let essence = |run: &CheckpointInfo| CheckpointInfo { epoch: 0, train: same_run(&run.train), ..run.clone() };
+        self.data == other.data && essence(&self.run) == essence(&other.run)
+    }
+}
+
+/// The settings without those that cannot change a number of the run.
+pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
+    TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
+}
