@@ -91,7 +91,7 @@ fn weights_of_another_recipe_do_not_ship_under_its_name() {
     let refused = |fold: u32| ship(&config, &all, fold, 0, |_| true, "make something").map(drop);
     let message = refused(2).unwrap_err().to_string();
     assert!(
-        message.contains("quick-fold2-seed0-demo.safetensors") && message.contains("found train.label_smoothing 0.2"),
+        message.contains("quick-fold2-seed0-demo-1.safetensors") && message.contains("found train.label_smoothing 0.2"),
         "{message}"
     );
     // Of an unfinished run, whose last whole epoch the checkpoint tells.
@@ -112,7 +112,7 @@ fn what_ships_is_half_as_large_and_measured_from_its_own_file() {
     let all = cross_validate(&config, &[0]).unwrap();
     let sheet = ship(&config, &all, 2, 0, |fold| fold != 5, "make something").unwrap();
     let path = shipped_path(&config);
-    let full = config.data.models_dir.join("quick-fold2-seed0-demo.safetensors");
+    let full = config.data.models_dir.join("quick-fold2-seed0-demo-1.safetensors");
     assert!(fs::metadata(&path).unwrap().len() < fs::metadata(full).unwrap().len() * 6 / 10);
     let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
     assert_eq!((written.shipped_fold, written.shipped_accuracy), (2, sheet.shipped_accuracy));
@@ -123,7 +123,7 @@ fn what_ships_is_half_as_large_and_measured_from_its_own_file() {
     let cut = fs::read_to_string(&record).unwrap();
     fs::write(&record, &cut[..cut.len() - 9]).unwrap();
     let message = CrossValidation::load(&record).unwrap_err().to_string();
-    assert!(message.contains("tinyast-demo.runs.jsonl, line 5: expected a run and its verdicts"), "{message}");
+    assert!(message.contains("tinyast-demo-1.runs.jsonl, line 5: expected a run and its verdicts"), "{message}");
 
     let held_out = |fold: u32| {
         let train = TrainConfig { test_fold: Some(fold), validate: false, ..config.train.clone() };

@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::names;
+
 /// Where the ESC-50 archive is fetched from when neither the config nor `ESC50_URL` names another address.
 pub const ESC50_URL: &str = "https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.tar.gz";
+
+/// How many clips each class of the demo data set has in each fold, unless told otherwise.
+const DEMO_CLIPS_PER_FOLD: usize = 8;
 
 /// Which data set the pipeline runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -117,30 +122,83 @@ impl Default for DataConfig {
             test_dir: data_dir.join("test"),
             models_dir: data_dir.join("models"),
             esc50_url: std::env::var("ESC50_URL").unwrap_or_else(|_| ESC50_URL.to_owned()),
-            demo_clips_per_fold: 8,
+            demo_clips_per_fold: DEMO_CLIPS_PER_FOLD,
         }
     }
 }
 
 impl DataConfig {
-    /// A short name of the data set for file names: letters, digits, '-', '_' and '.'.
+    /// The data set's name in file names, its own alone: `demo`, `esc10`, `esc50`, or of a person's own data set the folder's name and a
+    /// hash of [`identity`](Self::identity). Two folders called `sounds` have two names.
     pub fn name(&self) -> String {
-        let table = self.metadata_path.as_ref().and_then(|path| path.parent()?.file_name());
-        let name = table.map_or_else(|| self.source.name(), |folder| folder.to_string_lossy().into_owned());
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        name.trim_start_matches('.').chars().map(plain).collect()
+        let own = |name: &str| names::unique(name, &self.identity());
+        match (&self.metadata_path, &self.source) {
+            (Some(table), _) => own(&last_part(table.parent().unwrap_or(Path::new(".")))),
+            (None, DataSource::Demo) if self.demo_clips_per_fold != DEMO_CLIPS_PER_FOLD => {
+                format!("demo-{}", self.demo_clips_per_fold)
+            }
+            (None, DataSource::Demo | DataSource::Esc10 | DataSource::Esc50) => self.source.name(),
+            (None, DataSource::Folder(path)) => own(&last_part(path)),
+            (None, DataSource::Archive(_) | DataSource::Url(_)) => own(&self.source.name()),
+        }
     }
 
-    /// What tells this data set from every other: spectrograms made from one do not stand in for another's.
+    /// What tells this data set from every other: spectrograms, checkpoints and results of one do not stand in for another's. Paths
+    /// are absolute in it, so that it does not depend on the folder it is asked from.
     pub fn identity(&self) -> String {
-        let own = self.metadata_path.as_ref().map(|path| format!("table {} with ", path.display()));
-        format!("{}{:?} in {}", own.unwrap_or_default(), self.source, self.raw_dir.display())
+        let raw_dir = absolute(&self.raw_dir);
+        match (&self.metadata_path, &self.source) {
+            (Some(table), _) => format!("table {} with recordings in {raw_dir}", absolute(table)),
+            (None, DataSource::Demo) => {
+                format!("demo, {} clips per class and fold, in {raw_dir}", self.demo_clips_per_fold)
+            }
+            (None, DataSource::Esc10 | DataSource::Esc50) => format!("{} in {raw_dir}", self.source),
+            (None, DataSource::Folder(path)) => format!("folder {}", absolute(path)),
+            (None, DataSource::Archive(path)) => format!("archive {} in {raw_dir}", absolute(path)),
+            (None, DataSource::Url(url)) => format!("archive {url} in {raw_dir}"),
+        }
     }
+}
+
+/// A path from the root, links followed as far as it is there.
+fn absolute(path: &Path) -> String {
+    let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    let whole = path.canonicalize().ok().or_else(in_folder).or_else(|| std::path::absolute(path).ok());
+    whole.unwrap_or_else(|| path.to_path_buf()).to_string_lossy().into_owned()
+}
+
+/// The name of a folder, also where the path to it ends in `.` or `..`.
+fn last_part(folder: &Path) -> String {
+    let whole = absolute(folder);
+    Path::new(&whole).file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_sets_of_one_name_have_names_of_their_own_and_one_data_set_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |source: DataSource| DataConfig { source, metadata_path: None, ..Default::default() }.name();
+        let folders = ["a/sounds", "b/sounds", "звуки", "голос", "demo", "esc10"].map(|name| dir.path().join(name));
+        let url = |owner: &str| DataSource::Url(format!("https://host/{owner}/archive/main.tar.gz"));
+        let mut names: Vec<String> = folders.iter().map(|path| of(DataSource::Folder(path.clone()))).collect();
+        names.extend([of(url("a")), of(url("b")), of(DataSource::Archive(dir.path().join("main.tar.gz")))]);
+        names.extend([DataSource::Demo, DataSource::Esc10, DataSource::Esc50].map(of));
+        names.push(of(DataSource::Folder(".".into())));
+        let distinct: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        assert!(names[0].starts_with("sounds-") && names[2].starts_with("звуки-"), "{names:?}");
+
+        let sounds = &folders[0];
+        std::fs::create_dir_all(sounds.join("inner")).unwrap();
+        let ways = [sounds.clone(), sounds.join("."), sounds.join("inner/.."), dir.path().join("a/../a/sounds/")];
+        for way in ways {
+            assert_eq!(of(DataSource::Folder(way.clone())), names[0], "{}", way.display());
+        }
+        assert_eq!(of(DataSource::Folder(".".into())), of(DataSource::Folder(std::env::current_dir().unwrap())));
+    }
 
     #[test]
     fn a_data_source_is_told_by_its_form() {

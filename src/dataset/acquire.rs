@@ -101,6 +101,11 @@ fn folder_of(name: &str, origin: &str) -> String {
     format!("{name}-{:08x}", fnv1a(origin.as_bytes()) as u32)
 }
 
+/// Whether the config's data set is on disk.
+pub(crate) fn is_there(config: &Config) -> bool {
+    !is_missing(&root(config))
+}
+
 /// Whether nothing lies there, or an empty folder.
 fn is_missing(root: &Path) -> bool {
     !root.exists() || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none())

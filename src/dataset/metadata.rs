@@ -8,8 +8,9 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ClipConfig, Config};
+use crate::dataset::catalog::{Catalog, Clip};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, content};
 use crate::front_end::features::{FEATURE_VERSION, FeatureConfig};
 
 /// The table's name in the processed folder.
@@ -44,10 +45,10 @@ pub struct ProcessedClip {
     pub mean_db: f32,
     /// What normalising divided by, in dB.
     pub std_db: f32,
-    /// Size of the recording's file when it was read, in bytes.
-    pub file_bytes: u64,
-    /// When that file was last changed, in nanoseconds since 1970.
-    pub file_modified_ns: u64,
+    /// The recording's bytes as they were read, told by a hash: XXH3 with 128 bits, in hexadecimal digits.
+    pub file_xxh3: String,
+    /// A text that is another one once the file was touched, on the machine that wrote it.
+    pub file_stamp: String,
 }
 
 /// How a recording becomes a spectrogram; travels with the spectrograms and inside every checkpoint.
@@ -68,20 +69,23 @@ impl FeatureSettings {
     }
 }
 
-/// What a folder of spectrograms was made from; any difference makes all of them stale.
+/// What a folder of spectrograms was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The data set, as [`crate::config::DataConfig::identity`] tells it from others.
     pub data: String,
-    /// How its recordings became spectrograms.
+    /// How its recordings became spectrograms; any difference makes all of them stale.
     pub settings: FeatureSettings,
+    /// The catalogue they were made from, told by [`fingerprint`]; `None` while a run is under way.
+    #[serde(default)]
+    pub catalog: Option<String>,
 }
 
 impl Origin {
-    /// The origin of what this config makes.
+    /// The origin of what this config makes, not finished yet.
     pub fn new(config: &Config) -> Self {
         let settings = FeatureSettings::new(&config.clip, &config.features);
-        Origin { data: config.data.identity(), settings }
+        Origin { data: config.data.identity(), settings, catalog: None }
     }
 
     /// Reads `settings.json`.
@@ -107,6 +111,16 @@ impl Origin {
         let json = serde_json::to_vec_pretty(self).unwrap_or_default();
         files::write_bytes(&dir.join(SETTINGS_FILE), &json)
     }
+}
+
+/// A hash of all that a catalogue says of its clips: files, labels, folds and sources, in their order.
+pub fn fingerprint(catalog: &Catalog) -> String {
+    let mut texts = Vec::with_capacity(5 * catalog.clips.len());
+    for clip in &catalog.clips {
+        let Clip { filename, fold, category, target, esc10: _, source } = clip;
+        texts.extend([filename.clone(), fold.to_string(), category.clone(), target.to_string(), source.clone()]);
+    }
+    content::hash_texts(texts.iter().map(String::as_str))
 }
 
 /// Reads `metadata.csv`.
@@ -163,7 +177,7 @@ fn check(clip: &ProcessedClip) -> Result<(), (&'static str, String)> {
 fn table_error(path: &Path, error: &csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let expected = "a row of npy, filename, fold, target, category, source, start_s, n_mels, n_frames, mean_db, \
-                    std_db, file_bytes, file_modified_ns"
+                    std_db, file_xxh3, file_stamp"
         .to_owned();
     Error::Table { path: path.into(), line, expected, found: error.to_string() }
 }
@@ -199,8 +213,8 @@ mod tests {
             n_frames: 313,
             mean_db: -40.0,
             std_db: 15.0,
-            file_bytes: 441_044,
-            file_modified_ns: 7,
+            file_xxh3: "99aa06d3014798d86001c324468d497f".into(),
+            file_stamp: "441044-7".into(),
         }
     }
 

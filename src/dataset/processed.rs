@@ -1,6 +1,7 @@
 //! The processed data set: which spectrograms there are, and how folds split them.
 
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -8,9 +9,11 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::config::differences::differences;
 use crate::config::{Config, TrainConfig};
+use crate::dataset::acquire;
+use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::error::{Error, Result};
-use crate::files::npy;
+use crate::files::{content, npy};
 use crate::front_end::features::{Scale, Spectrogram};
 
 /// The spectrograms that preprocessing left, with labels and folds.
@@ -32,7 +35,8 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::StageMissing`] before preprocessing; [`Error::Features`] when the spectrograms were made with other settings
-    /// than the config's, from another data set, or the table contradicts itself; [`Error::Table`] for a damaged table.
+    /// than the config's, from another data set, from recordings or labels that have changed since, or the table contradicts
+    /// itself; what reading the data set's own table reports. Where the recordings themselves are gone, the spectrograms stand alone.
     pub fn open(config: &Config) -> Result<Self> {
         let dir = config.data.processed_dir.clone();
         let path = dir.join(METADATA_FILE);
@@ -43,12 +47,13 @@ impl Dataset {
         if origin.data != expected.data {
             return Err(Error::Features { path: dir, expected: expected.data, found: origin.data });
         }
-        let settings = origin.settings;
+        let settings = origin.settings.clone();
         if settings != expected.settings {
             let (expected, found) = differences(&expected.settings, &settings);
             return Err(Error::Features { path: dir, expected, found });
         }
-        let clips = metadata::read(&path)?;
+        let clips = metadata::read(&path).map_err(|error| stale(&path, error))?;
+        check_current(config, origin.catalog.as_deref(), &clips)?;
         let labels = labels_of(&clips).map_err(|found| Error::Features {
             path,
             expected: "targets 0, 1, 2, … with one category each".into(),
@@ -67,14 +72,15 @@ impl Dataset {
         Ok(Spectrogram { values, scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db } })
     }
 
-    /// A number that tells these clips, their labels and their folds from others: results of one do not stand for the other.
+    /// A hash that tells these clips, their labels and their folds from others: results of one do not stand for the other.
     #[cfg(feature = "torch")]
-    pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> u64 {
-        let row = |index: usize| {
-            let ProcessedClip { npy, fold, target, category, file_bytes, file_modified_ns, .. } = &self.clips[index];
-            format!("{npy} {fold} {target} {category} {file_bytes} {file_modified_ns}\n")
-        };
-        crate::files::hash::fnv1a(indices.into_iter().map(row).collect::<String>().as_bytes())
+    pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> String {
+        let mut texts = Vec::new();
+        for index in indices {
+            let ProcessedClip { npy, fold, target, category, file_xxh3, .. } = &self.clips[index];
+            texts.extend([npy.clone(), fold.to_string(), target.to_string(), category.clone(), file_xxh3.clone()]);
+        }
+        content::hash_texts(texts.iter().map(String::as_str))
     }
 
     /// The folds there are, ascending.
@@ -111,6 +117,13 @@ impl Dataset {
         Ok(Split { test_fold, validation_fold, train, validation, test })
     }
 
+    /// The classes of which a split trains on no clip, by name: a network trained on it will hardly ever name them.
+    pub fn untrained(&self, split: &Split) -> Vec<String> {
+        let trained: HashSet<usize> = split.train.iter().map(|index| self.clips[*index].target).collect();
+        let untrained = self.labels.iter().enumerate().filter(|(target, _)| !trained.contains(target));
+        untrained.map(|(_, label)| label.clone()).collect()
+    }
+
     /// At most `limit` of the clips, chosen by chance in equal numbers per class as far as a class has them, in table order.
     fn stratified(&self, mut candidates: Vec<usize>, limit: usize, seed: u64) -> Vec<usize> {
         candidates.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
@@ -144,6 +157,69 @@ pub struct Split {
     pub test: Vec<usize>,
 }
 
+/// A table that an older version left, or that was damaged, is made again like any other feature file.
+fn stale(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Table { line, expected, found, .. } => {
+            let line = line.map_or(String::new(), |line| format!(" in line {line}"));
+            Error::Features { path: path.into(), expected, found: format!("{found}{line}") }
+        }
+        other => other,
+    }
+}
+
+/// Refuses spectrograms of a data set that is another one by now: files that were added, taken away or changed, labels and folds
+/// that moved.
+fn check_current(config: &Config, made_from: Option<&str>, clips: &[ProcessedClip]) -> Result<()> {
+    let path = config.data.processed_dir.join(METADATA_FILE);
+    let stale = |expected: String, found: String| Err(Error::Features { path: path.clone(), expected, found });
+    let Some(made_from) = made_from else {
+        return stale("the spectrograms of a whole data set".into(), "those of a run that did not end".into());
+    };
+    if !acquire::is_there(config) {
+        return Ok(());
+    }
+    let catalog = acquire::open_catalog(config)?;
+    if metadata::fingerprint(&catalog) != made_from {
+        let (expected, found) = changed(&catalog, clips);
+        return stale(expected, found);
+    }
+    let mut looked_at = HashSet::new();
+    for clip in clips.iter().filter(|clip| looked_at.insert(&clip.filename)) {
+        let recording = catalog.audio_dir.join(&clip.filename);
+        // Only a file that was touched is read.
+        let touched = content::stamp(&recording).is_ok_and(|stamp| stamp != clip.file_stamp);
+        if touched && content::hash_file(&recording)? != clip.file_xxh3 {
+            return stale(format!("the sound that {} holds now", clip.filename), "another one".into());
+        }
+    }
+    Ok(())
+}
+
+/// In what the data set as it is differs from the spectrograms of it, as expected and found: files that came or went, else the first
+/// clip that moved.
+fn changed(catalog: &Catalog, clips: &[ProcessedClip]) -> (String, String) {
+    let made: HashMap<&str, &ProcessedClip> = clips.iter().map(|clip| (clip.filename.as_str(), clip)).collect();
+    for Clip { filename, category, .. } in &catalog.clips {
+        if let Some(row) = made.get(filename.as_str()).filter(|row| row.category != *category) {
+            return (format!("{filename} as {category:?}, as the data set has it now"), format!("{:?}", row.category));
+        }
+    }
+    let there: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
+    let added = catalog.clips.iter().filter(|clip| !made.contains_key(clip.filename.as_str())).count();
+    let gone = made.keys().filter(|filename| !there.contains(*filename)).count();
+    let moved = catalog.clips.iter().filter_map(|clip| Some((clip, made.get(clip.filename.as_str())?)));
+    match moved.into_iter().find(|(clip, row)| clip.fold != row.fold) {
+        Some((Clip { filename, fold, .. }, row)) if added + gone == 0 => {
+            (format!("{filename} in fold {fold}, as the data set has it now"), format!("fold {}", row.fold))
+        }
+        _ => {
+            let expected = format!("the {} recordings of the data set as it is now", catalog.clips.len());
+            (expected, format!("those of an earlier one: {gone} are gone since, {added} have no spectrogram"))
+        }
+    }
+}
+
 /// Class names by target, or what contradicts.
 fn labels_of(clips: &[ProcessedClip]) -> Result<Vec<String>, String> {
     let num_classes = clips.iter().map(|clip| clip.target.saturating_add(1)).max().unwrap_or(0);
@@ -158,8 +234,9 @@ fn labels_of(clips: &[ProcessedClip]) -> Result<Vec<String>, String> {
             Some(label) => return Err(format!("target {} is {label:?} and {:?}", clip.target, clip.category)),
         }
     }
-    // A class whose every recording failed leaves a gap, which a name fills so that targets keep their meaning.
-    Ok(labels.into_iter().enumerate().map(|(target, label)| label.unwrap_or(format!("class {target}"))).collect())
+    let named =
+        labels.into_iter().enumerate().map(|(target, label)| label.ok_or(format!("no clip of target {target}")));
+    named.collect()
 }
 
 #[cfg(test)]
@@ -186,8 +263,8 @@ mod tests {
                         n_frames: 313,
                         mean_db: -40.0,
                         std_db: 15.0,
-                        file_bytes: 1,
-                        file_modified_ns: 1,
+                        file_xxh3: format!("{fold}{target}{take}"),
+                        file_stamp: "1-1".into(),
                     });
                 }
             }

@@ -2,6 +2,8 @@
 
 mod atomic;
 pub(crate) mod hash;
+pub(crate) mod content;
+pub(crate) mod names;
 pub mod npy;
 pub mod progress;
 pub(crate) mod staging;

@@ -38,9 +38,9 @@ pub struct FoldResult {
 /// What a result was got with; those of another recipe or of other recordings do not stand in for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
-    /// [`Dataset::fingerprint`] of all clips; 0 in results from before it was kept.
+    /// [`Dataset::fingerprint`] of all clips; empty in results from before it was kept.
     #[serde(default)]
-    data: u64,
+    data: String,
     features: FeatureSettings,
     model: TinyAstConfig,
     train: TrainConfig,
@@ -224,7 +224,8 @@ mod tests {
 
     fn result(fold: u32, seed: u64, accuracy: f64) -> FoldResult {
         let features = FeatureSettings::new(&Default::default(), &Default::default());
-        let settings = Settings { data: 0, features, model: Preset::Good.model(), train: Preset::Good.train() };
+        let settings =
+            Settings { data: String::new(), features, model: Preset::Good.model(), train: Preset::Good.train() };
         let clips = vec![ScoredClip::new(format!("{fold}.wav"), 0, vec![0.9, 0.1])];
         let evaluation = Evaluation { test_fold: fold, labels: vec!["a".into(), "b".into()], clips };
         FoldResult { fold, seed, accuracy, loss: 0.1, training_s: 10.0, evaluation, settings }

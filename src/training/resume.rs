@@ -20,7 +20,7 @@ pub struct Progress {
     /// The run as its checkpoint describes it; `epoch` is the last whole one.
     pub run: CheckpointInfo,
     /// What tells the spectrograms trained on, their labels and folds from others.
-    pub data: u64,
+    pub data: String,
     /// Optimiser steps taken.
     pub step: usize,
     /// A record per epoch.

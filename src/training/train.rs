@@ -44,6 +44,8 @@ pub struct TrainingReport {
     pub train_clips: usize,
     /// Clips watched during training.
     pub validation_clips: usize,
+    /// Classes of which not one clip was trained on.
+    pub untrained: Vec<String>,
     /// Where it ran, in words.
     pub device: String,
     /// Time taken, reading the spectrograms included.
@@ -54,7 +56,8 @@ impl fmt::Display for TrainingReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (epochs, clips, elapsed_s) = (self.history.len(), self.train_clips, self.elapsed.as_secs_f64());
         write!(f, "{epochs} epochs over {clips} clips in {elapsed_s:.1} s on {}; ", self.device)?;
-        write!(f, "checkpoint {}", self.checkpoint.display())
+        write!(f, "checkpoint {}", self.checkpoint.display())?;
+        untrained_warning(&self.untrained).map_or(Ok(()), |warning| write!(f, "\n{warning}"))
     }
 }
 
@@ -91,6 +94,10 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let loader = Loader::new(config, &dataset, &split.train, device)?;
     let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
     observer.say(&describe(&split, device));
+    let untrained = dataset.untrained(&split);
+    if let Some(warning) = untrained_warning(&untrained) {
+        observer.say(&warning);
+    }
 
     let vs = VarStore::new(device);
     let model = TinyAst::new(vs.root(), &config.model, num_classes, config.train.seed)?;
@@ -176,6 +183,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         history: run.history,
         train_clips: split.train.len(),
         validation_clips: split.validation.len(),
+        untrained,
         device: device::describe(device),
         elapsed: started.elapsed(),
     })
@@ -274,6 +282,14 @@ fn describe(split: &Split, device: Device) -> String {
     };
     let (n_clips, test_fold) = (split.train.len(), split.test_fold);
     format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {}", device::describe(device))
+}
+
+/// What to know of classes that were not trained on, if there are any.
+fn untrained_warning(untrained: &[String]) -> Option<String> {
+    (!untrained.is_empty()).then(|| {
+        let names = untrained.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
+        format!("warning: no clip to train on of {names}: add recordings, or hold out another fold (train.test_fold)")
+    })
 }
 
 /// A models folder that cannot be written is told before an epoch is spent, not after.

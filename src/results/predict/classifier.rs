@@ -6,11 +6,12 @@ use tch::{Device, Tensor};
 
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::preprocess::clips_of;
+use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
 use crate::model::tiny_ast::verdicts;
-use crate::training::checkpoint::{self, Checkpoint};
+use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::input;
 use crate::training::paths::checkpoint_path;
@@ -77,9 +78,13 @@ impl Classifier {
     /// Reads the network that the config's run trained, on the config's device.
     ///
     /// # Errors
-    /// As [`Classifier::load`]; [`Error::Config`] for a device that is not there.
+    /// As [`Classifier::load`]; [`Error::Checkpoint`] when the network is of another data set, or of other classes than the data set has
+    /// since its last preprocessing; [`Error::Config`] for a device that is not there.
     pub fn of_run(config: &Config) -> Result<Self> {
-        Self::load(&checkpoint_path(config), device::select(config.train.device)?)
+        let path = checkpoint_path(config);
+        let classifier = Self::load(&path, device::select(config.train.device)?)?;
+        check_identity(&path, &classifier.checkpoint.info, config)?;
+        Ok(classifier)
     }
 
     /// Class names in the order of the probabilities.
@@ -148,5 +153,26 @@ impl Classifier {
         }
         let (duration_s, windows) = (waveform.duration_s(), timeline.len());
         Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline })
+    }
+}
+
+/// Refuses a network that would answer with the classes of something else than the config's data set.
+fn check_identity(path: &Path, info: &CheckpointInfo, config: &Config) -> Result<()> {
+    let unfit = |expected: String, found: String| {
+        let next =
+            "Run the stage \"Train\" again with this config; to ask this network all the same, load it by its path."
+                .into();
+        Err(Error::Checkpoint { path: path.into(), expected, found, next })
+    };
+    let name = config.data.name();
+    if info.dataset != name {
+        return unfit(format!("a network trained on {name}"), format!("one trained on {}", info.dataset));
+    }
+    // Before preprocessing, or with spectrograms that are stale, there are no other classes to compare with.
+    match Dataset::open(config) {
+        Ok(dataset) if dataset.labels != info.labels => {
+            unfit(format!("the classes {:?}", dataset.labels), format!("{:?}", info.labels))
+        }
+        _ => Ok(()),
     }
 }

@@ -1,18 +1,11 @@
 //! A folder of recordings, classified one after another.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::classifier::{Classifier, Prediction};
 use crate::config::Config;
-use crate::dataset::acquire;
 use crate::dataset::catalog::{audio_files, passed_over};
-use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
-use crate::files;
-
-/// Lists the recordings that [`copy_examples`] put into the folder, a name a line.
-const EXAMPLES_FILE: &str = ".examples.txt";
 
 /// The predictions for a folder.
 #[derive(Debug)]
@@ -52,43 +45,8 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
     Ok(result)
 }
 
-/// Puts up to `n` clips of the held-out fold into `config.data.test_dir`, each of another class as far as there are classes,
-/// unless recordings of your own lie there. Examples of an earlier call are replaced. Returns what lies there then.
-///
-/// # Errors
-/// [`Error::StageMissing`] before preprocessing, [`Error::Io`] when the folder cannot be written.
-pub fn copy_examples(config: &Config, n: usize) -> Result<Vec<PathBuf>> {
-    let dir = &config.data.test_dir;
-    let dataset = Dataset::open(config)?;
-    let catalog = acquire::open_catalog(config)?;
-    let test = dataset.split(&config.train)?.test;
-    let list = dir.join(EXAMPLES_FILE);
-    for name in fs::read_to_string(&list).unwrap_or_default().lines().filter(|name| !name.contains(['/', '\\'])) {
-        // One that is gone already is as good as removed.
-        let _ = fs::remove_file(dir.join(name));
-    }
-    files::write_bytes(&list, b"")?;
-    let present = recordings(dir)?;
-    if !present.is_empty() {
-        return Ok(present);
-    }
-    let mut used = vec![false; dataset.labels.len()];
-    let mut names = Vec::new();
-    for clip in test.into_iter().map(|index| &dataset.clips[index]) {
-        if names.len() == n || std::mem::replace(&mut used[clip.target], true) {
-            continue;
-        }
-        let name = clip.filename.replace('/', "__");
-        let from = catalog.audio_dir.join(&clip.filename);
-        let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
-        names.push(name.clone());
-        files::write_bytes(&list, names.join("\n").as_bytes())?;
-        files::write_bytes(&dir.join(name), &bytes)?;
-    }
-    recordings(dir)
-}
-
-fn recordings(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The recordings in a folder, by name; none in one that is not there.
+pub(super) fn recordings(dir: &Path) -> Result<Vec<PathBuf>> {
     if !dir.exists() {
         return Ok(Vec::new());
     }

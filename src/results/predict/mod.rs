@@ -3,7 +3,9 @@
 mod classifier;
 mod listening;
 mod folder;
+mod examples;
 
 pub use classifier::{Classifier, Prediction, SHIPPED, Window};
-pub use folder::{FolderPredictions, copy_examples, predict_folder};
+pub use examples::copy_examples;
+pub use folder::{FolderPredictions, predict_folder};
 pub use listening::Listening;

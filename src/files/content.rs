@@ -1,0 +1,111 @@
+//! What a file holds, told by a hash of its bytes; and a stamp that tells without reading whether it may hold something else by now.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::error::{Error, Result};
+
+/// Bytes read and hashed at a time: few enough to stay in a processor's cache.
+const BLOCK_LEN: usize = 1 << 17;
+
+/// The XXH3 hash of a file's bytes with 128 bits, as 32 hexadecimal digits. Names, times and places do not enter it.
+///
+/// It tells recordings apart, not forgers: two files of one hash do not come about by accident.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read.
+pub fn hash_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut hash = Xxh3Default::new();
+    let mut block = vec![0; BLOCK_LEN];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(digits(&hash)),
+            Ok(length) => hash.update(&block[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read", path)(error)),
+        }
+    }
+}
+
+/// The same hash of texts, each apart from the next whatever they hold.
+pub fn hash_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Xxh3Default::new();
+    for text in texts {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    digits(&hash)
+}
+
+fn digits(hash: &Xxh3Default) -> String {
+    format!("{:032x}", hash.digest128())
+}
+
+/// A text that is another one once the file is written to, replaced, renamed or swapped with another; of use on this machine alone.
+///
+/// It holds size and time of change and, on Unix, the inode and the time of its last change, which a rename renews although it
+/// keeps the file's own time.
+///
+/// # Errors
+/// [`Error::Io`] when there is no such file.
+pub fn stamp(path: &Path) -> Result<String> {
+    let file = fs::metadata(path).map_err(Error::io("read", path))?;
+    let modified = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Ok(format!("{}-{}{}", file.len(), modified.map_or(0, |time| time.as_nanos()), inode(&file)))
+}
+
+#[cfg(unix)]
+fn inode(file: &Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("-{}-{}.{:09}", file.ino(), file.ctime(), file.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn inode(_file: &Metadata) -> String {
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the xxHash project's sanity checks: XXH3-128 of nothing, with seed 0.
+    #[test]
+    fn nothing_has_its_known_hash_and_blocks_do_not_enter_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"").unwrap();
+        assert_eq!(hash_file(&path).unwrap(), "99aa06d3014798d86001c324468d497f");
+        let long: Vec<u8> = (0..3 * BLOCK_LEN + 7).map(|n| (n * n % 251) as u8).collect();
+        fs::write(&path, &long).unwrap();
+        assert_eq!(hash_file(&path).unwrap(), format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&long)));
+    }
+
+    #[test]
+    fn texts_are_told_apart_whatever_separates_them() {
+        assert_ne!(hash_texts(["a b", "c"]), hash_texts(["a", "b c"]));
+        assert_ne!(hash_texts(["a\n"]), hash_texts(["a", ""]));
+        assert_eq!(hash_texts(["a", "b"]), hash_texts(["a", "b"]));
+    }
+
+    #[test]
+    fn a_stamp_changes_when_two_files_of_one_size_and_time_are_swapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, aside] = ["a", "b", "c"].map(|name| dir.path().join(name));
+        for (path, text) in [(&a, "1"), (&b, "2")] {
+            fs::write(path, text).unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        }
+        let before = [stamp(&a).unwrap(), stamp(&b).unwrap()];
+        fs::rename(&a, &aside).unwrap();
+        fs::rename(&b, &a).unwrap();
+        fs::rename(&aside, &b).unwrap();
+        assert_ne!(stamp(&a).unwrap(), before[0]);
+        assert_ne!(stamp(&b).unwrap(), before[1]);
+    }
+}
