@@ -3,6 +3,7 @@
 | row | ours | peer |
 |---|---|---|
 | `scaling_all_cores` | preprocessing 400 clips in one process on all cores | one-thread processes, one per core, each on its share |
+| `compare_2000` | preprocessing 2,000 clips again, every file told by a hash of what it holds | the first run |
 | `unpack_vs_tar` | the archive of these clips to a folder verified against its table | `tar xzf` alone |
 | `memory_growth` | the most a process held while it preprocessed 2,000 clips | the same for 100 clips |
 | `memory_peak` | that for 2,000 clips, less what the process held before | the limit |
@@ -28,7 +29,7 @@ MEMORY_LIMIT_MB = 50.0
 
 
 def measure(arguments: argparse.Namespace) -> list[Row]:
-    """The four rows of the pipeline; those of memory on Linux alone, whose /proc tells it."""
+    """The rows of the pipeline; those of memory on Linux alone, whose /proc tells it."""
     command = build_example("bench_pipeline", "download")
     folder = WORK / "pipeline" / ("esc10" if os.environ.get("ESC10_DIR") else "demo")
     archive = make_archive(command, folder)
@@ -38,7 +39,11 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
         clear(part)
         untar(archive, part)
         part.rename(dataset)
-    rows = [scaling(command, dataset, folder, arguments.rounds), unpacking(command, archive, folder, arguments.rounds)]
+    rows = [
+        scaling(command, dataset, folder, arguments.rounds),
+        comparing(command, dataset, folder, arguments.rounds),
+        unpacking(command, archive, folder, arguments.rounds),
+    ]
     if sys.platform == "linux":
         rows += memory(command, dataset, folder, arguments.rounds)
     return rows
@@ -102,9 +107,9 @@ def compare(
     return Row(name, ours_median, peer_median, unit, ratio, target)
 
 
-def job(dataset: pathlib.Path, processed: pathlib.Path, n_workers: int) -> dict:
+def job(dataset: pathlib.Path, processed: pathlib.Path, n_workers: int, name: str = "preprocess") -> dict:
     """Asks for preprocessing."""
-    return {"job": "preprocess", "dataset": str(dataset), "processed": str(processed), "n_workers": n_workers}
+    return {"job": name, "dataset": str(dataset), "processed": str(processed), "n_workers": n_workers}
 
 
 def scaling(command: list[str], dataset: pathlib.Path, folder: pathlib.Path, rounds: int) -> Row:
@@ -133,6 +138,24 @@ def scaling(command: list[str], dataset: pathlib.Path, folder: pathlib.Path, rou
     row = compare("scaling_all_cores", ours, peer, rounds, "s", 0.9)
     for worker in (together, *apart):
         worker.close()
+    return row
+
+
+def comparing(command: list[str], dataset: pathlib.Path, folder: pathlib.Path, rounds: int) -> Row:
+    """A second run over 2,000 clips, which computes nothing, beside the first."""
+    worker, large, processed = Worker(command, threads=None), folder / "large", folder / "processed"
+    link(dataset, large, SMALL, COPIES)
+
+    def first() -> float:
+        clear(processed)
+        return seconds(lambda: worker.ask(**job(large, processed, num_cores())))
+
+    def again() -> float:
+        return seconds(lambda: worker.ask(**job(large, processed, num_cores(), "compare")))
+
+    first()
+    row = compare("compare_2000", again, first, rounds, "s", 5.0)
+    worker.close()
     return row
 
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
+use audio_transformer::PreprocessReport;
 use audio_transformer::config::{Config, DataConfig, DataSource};
 use audio_transformer::internals::dataset::demo::{self, Recipe};
 use audio_transformer::internals::dataset::download::{ArchiveSource, DownloadOptions, fetch_dataset};
@@ -21,6 +22,8 @@ enum Job {
     Unpack { archive: PathBuf, destination: PathBuf },
     /// Data set → spectrograms in an empty folder.
     Preprocess { dataset: PathBuf, processed: PathBuf, n_workers: usize },
+    /// The same data set again: nothing is computed, every file compared with what was read of it.
+    Compare { dataset: PathBuf, processed: PathBuf, n_workers: usize },
     /// The memory of this process, in MB: what it holds now, and the most it ever held.
     Memory,
 }
@@ -38,7 +41,20 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let fetched = fetch_dataset(&ArchiveSource::File(archive), &destination, &DownloadOptions::default())?;
                 json!({ "clips": fetched.report.clips })
             }
-            Job::Preprocess { dataset, processed, n_workers } => preprocess(dataset, processed, n_workers)?,
+            Job::Preprocess { dataset, processed, n_workers } => {
+                let report = preprocess(dataset, processed, n_workers)?;
+                if report.reused > 0 || !report.failed.is_empty() {
+                    return Err(format!("not every clip was computed: {report}").into());
+                }
+                json!({ "clips": report.computed })
+            }
+            Job::Compare { dataset, processed, n_workers } => {
+                let report = preprocess(dataset, processed, n_workers)?;
+                if report.computed > 0 || !report.failed.is_empty() {
+                    return Err(format!("not every clip was reused: {report}").into());
+                }
+                json!({ "clips": report.reused, "compared_s": report.compared.as_secs_f64() })
+            }
             Job::Memory => memory()?,
         };
         println!("{answer}");
@@ -47,14 +63,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn preprocess(dataset: PathBuf, processed: PathBuf, n_workers: usize) -> Answer {
+fn preprocess(dataset: PathBuf, processed: PathBuf, n_workers: usize) -> audio_transformer::Result<PreprocessReport> {
     let source = DataSource::Folder(dataset);
     let data = DataConfig { source, processed_dir: processed, metadata_path: None, ..DataConfig::default() };
-    let report = preprocess_with(&Config { data, ..Config::default() }, n_workers)?;
-    if report.reused > 0 || !report.failed.is_empty() {
-        return Err(format!("not every clip was computed: {report}").into());
-    }
-    Ok(json!({ "clips": report.computed }))
+    preprocess_with(&Config { data, ..Config::default() }, n_workers)
 }
 
 /// Reads `VmRSS` and `VmHWM`, which Linux tells in units of 1024 bytes (proc_pid_status(5)).
