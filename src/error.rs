@@ -63,7 +63,7 @@ pub enum Error {
         found: String,
     },
     /// A file is not the audio it should be.
-    #[error("audio file {}{}: expected {expected}, found {found}. Replace or remove this file.", path.display(), at_byte(*offset))]
+    #[error("audio file {}{}: expected {expected}, found {found}. Replace this file (`ffmpeg -i FILE new.wav` reads most formats), or remove it.", path.display(), at_byte(*offset))]
     Audio {
         /// The file.
         path: PathBuf,
@@ -207,6 +207,16 @@ impl Error {
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { action, path, source }
+    }
+
+    /// The same error about a file that begins with so many bytes of something else.
+    pub(crate) fn shifted(self, by: u64) -> Error {
+        match self {
+            Error::Audio { path, offset, expected, found } => {
+                Error::Audio { path, offset: offset.map(|offset| offset + by), expected, found }
+            }
+            other => other,
+        }
     }
 
     /// Names the file a signal came from.

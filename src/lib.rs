@@ -2,7 +2,8 @@
 //!
 //! A recording, its features, a prediction:
 //!
-//! ```no_run
+#![cfg_attr(feature = "torch", doc = "```no_run")]
+#![cfg_attr(not(feature = "torch"), doc = "```ignore")]
 //! # fn main() -> audio_transformer::Result<()> {
 //! use audio_transformer::{Classifier, FeatureConfig, FeatureExtractor, audio};
 //!
@@ -20,7 +21,8 @@
 //!
 //! A folder per class, a network of its own, and how well it does on the fold it has not heard:
 //!
-//! ```no_run
+#![cfg_attr(feature = "torch", doc = "```no_run")]
+#![cfg_attr(not(feature = "torch"), doc = "```ignore")]
 //! # fn main() -> audio_transformer::Result<()> {
 //! use audio_transformer::config::{Config, DataConfig, DataSource, Preset};
 //! use audio_transformer::{Classifier, acquire, evaluate, preprocess, train};

@@ -1,6 +1,6 @@
-//! Everything but plain WAV, through symphonia: FLAC, Ogg, MP3, AAC, M4A, and the WAVs that hound refuses.
+//! Everything but plain WAV: FLAC, Ogg, MP3, AAC, M4A and the WAVs that hound refuses, most of it through symphonia.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -12,12 +12,17 @@ use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySou
 use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
 use symphonia::default::get_codecs;
 
-use super::content::{Container, codec_name, skip_id3, sniff};
+use super::content::{Container, codec_name, sniff};
+use super::mpeg::Part;
+use super::ogg::Link;
+use super::tags::Section;
 use super::waveform::{Source, Waveform, check_length, check_sample_rate, check_samples, refuse};
-use super::{edit_list, mpeg};
+use super::{edit_list, mp4, mpeg, ogg, opus, quicktime};
 use crate::error::{Error, Result};
 
-const CODECS: &str = "samples as PCM, ADPCM, A-law, mu-law, FLAC, Vorbis, MP3 or AAC-LC";
+const CODECS: &str = "samples as PCM, ADPCM, A-law, mu-law, FLAC, ALAC, Vorbis, Opus, MP3 or AAC-LC";
+/// Frames of MPEG that a decoder may give less than there are: what the encoder added at both ends.
+const MPEG_ADDED_FRAMES: u64 = 4 * 1_152;
 
 /// Decodes a WAV that hound refuses: `source` is its header, set right, and its samples in format `tag`.
 pub(super) fn decode_wav(source: impl Read + Send + Sync, tag: u16, len: u64, path: &Path) -> Result<Waveform> {
@@ -29,31 +34,118 @@ pub(super) fn decode_wav(source: impl Read + Send + Sync, tag: u16, len: u64, pa
     })
 }
 
-/// Decodes any other file, by its content.
-pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) -> Result<Waveform> {
-    let start = skip_id3(&mut source, len, path)?;
-    let container = sniff(&mut source, start, path)?;
-    let edit = match container {
-        Container::Mp4 => edit_list::read(&mut source, len).map_err(Error::io("read", path))?,
-        Container::Mpeg | Container::Adts => {
-            if mpeg::ends_in_a_frame(&mut source, start, len).map_err(Error::io("read", path))? {
-                return Err(refuse(path, Some(len), "a whole last frame", "the end of the file inside it"));
-            }
-            None
+/// Decodes the MP3 frames that a WAV holds from `start` on.
+pub(super) fn decode_mp3_in_wav(mut source: impl Source, start: u64, end: u64, path: &Path) -> Result<Waveform> {
+    if mpeg::stream_at(&mut source, start, end).map_err(Error::io("read", path))? != Some(mpeg::Kind::Layer(3)) {
+        return Err(refuse(path, Some(start), CODECS, "WAV format 0x0055 without MP3 frames"));
+    }
+    decode_mpeg(&mut source, Container::Mpeg, start, end, path)
+}
+
+/// Decodes any other file by its content, from `start` to before `end`, without the tags around it.
+pub(super) fn decode(mut source: impl Source, start: u64, end: u64, path: &Path) -> Result<Waveform> {
+    let (container, start) = sniff(&mut source, start, end, path)?;
+    match container {
+        Container::Ogg => decode_ogg(&mut source, start, end, path),
+        Container::Mpeg | Container::Adts => decode_mpeg(&mut source, container, start, end, path),
+        Container::Mp4 => decode_mp4(&mut source, start, end, path),
+        Container::Wav | Container::Flac => decode_section(&mut source, container, start, end, path),
+    }
+}
+
+/// All links of a chain, one behind the other.
+fn decode_ogg(source: &mut impl Source, start: u64, end: u64, path: &Path) -> Result<Waveform> {
+    let links = ogg::links(source, start, end).map_err(Error::io("read", path))?;
+    if links.is_empty() {
+        return Err(refuse(path, Some(end), "a whole stream", "its end after 0 frames"));
+    }
+    joined(links.iter().map(|link| decode_link(source, link, path)), path)
+}
+
+fn decode_link(source: &mut impl Source, link: &Link, path: &Path) -> Result<Waveform> {
+    match link.codecs[..] {
+        [("Opus", serial)] => guarded(path, || opus::decode(source, link, serial, path)),
+        [("Vorbis" | "FLAC", _)] => decode_section(source, Container::Ogg, link.start, link.end, path),
+        _ => {
+            let names: Vec<&str> = link.codecs.iter().map(|(name, _)| *name).collect();
+            let found = if names.is_empty() { "one of another kind".into() } else { names.join(" and ") };
+            let expected = "one stream of Vorbis, Opus or FLAC in Ogg";
+            Err(refuse(path, Some(link.start), expected, format!("{found}, which cannot be decoded here")))
         }
-        Container::Wav | Container::Flac | Container::Ogg => None,
+    }
+}
+
+/// All streams that a file of bare frames joins, one behind the other.
+fn decode_mpeg(source: &mut impl Source, container: Container, start: u64, end: u64, path: &Path) -> Result<Waveform> {
+    let found = mpeg::parts(source, start, end).map_err(Error::io("read", path))?;
+    if found.is_cut {
+        return Err(refuse(path, Some(end), "a whole last frame", "the end of the file inside it"));
+    }
+    // A header that counts frames, and none behind it, is no sound.
+    let parts = found.parts.iter().filter(|part| part.n_samples > 0);
+    joined(parts.map(|part| decode_part(source, container, part, path)), path)
+}
+
+fn decode_part(source: &mut impl Source, container: Container, part: &Part, path: &Path) -> Result<Waveform> {
+    let waveform = decode_section(source, container, part.start, part.end, path)?;
+    let n_frames = waveform.samples.len() as u64;
+    // A header may count fewer frames than follow it, and the decoder would stop there.
+    if n_frames + MPEG_ADDED_FRAMES < part.n_samples {
+        let expected = format!("the {} samples of its frames", part.n_samples);
+        let found = format!("a header that ends them after {n_frames}; write the file anew, for instance by ffmpeg");
+        return Err(refuse(path, Some(part.start), expected, found));
+    }
+    Ok(waveform)
+}
+
+fn decode_mp4(source: &mut impl Source, start: u64, end: u64, path: &Path) -> Result<Waveform> {
+    let moov = mp4::moov(source, start, end).map_err(Error::io("read", path))?.unwrap_or_default();
+    let edit = edit_list::edit(&moov);
+    let mut waveform = match quicktime::track(&moov, path)? {
+        // Its places count from the start of the file, tags and all.
+        Some(track) => track.decode(source, start, end, path)?,
+        None => decode_section(source, Container::Mp4, start, end, path)?,
     };
-    source.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
-    let media = Media { source: source.into_inner(), start, len, seekable: container.is_seekable() };
+    if let Some(edit) = edit {
+        edit.apply(&mut waveform.samples, waveform.sample_rate);
+    }
+    Ok(waveform)
+}
+
+/// A part of a file that symphonia takes for the whole.
+fn decode_section(
+    source: &mut impl Source,
+    container: Container,
+    start: u64,
+    end: u64,
+    path: &Path,
+) -> Result<Waveform> {
+    let section = Section::new(source, start, end).map_err(Error::io("read", path))?;
+    let media = Media { section, seekable: container.is_seekable() };
     guarded(path, || {
         let stream = MediaSourceStream::new(Box::new(media), Default::default());
-        let reader = open(stream, container).map_err(|error| broken(&error, len, 0, path))?;
-        let mut waveform = decode_stream(reader, container, len, path)?;
-        if let Some(edit) = edit {
-            edit.apply(&mut waveform.samples, waveform.sample_rate);
-        }
-        Ok(waveform)
+        let reader = open(stream, container).map_err(|error| broken(&error, end, 0, path))?;
+        decode_stream(reader, container, end, path)
     })
+}
+
+/// Several sounds as one; at different rates they are none.
+fn joined(parts: impl Iterator<Item = Result<Waveform>>, path: &Path) -> Result<Waveform> {
+    let mut whole: Option<Waveform> = None;
+    for part in parts {
+        let part = part?;
+        let Some(whole) = &mut whole else {
+            whole = Some(part);
+            continue;
+        };
+        if whole.sample_rate != part.sample_rate {
+            let found = format!("{} Hz after {} frames", part.sample_rate, whole.samples.len());
+            return Err(refuse(path, None, format!("{} Hz throughout", whole.sample_rate), found));
+        }
+        check_length((whole.samples.len() + part.samples.len()) as u64, whole.sample_rate, path)?;
+        whole.samples.extend(part.samples);
+    }
+    whole.ok_or_else(|| refuse(path, None, "at least one frame of samples", "none"))
 }
 
 impl Container {
@@ -89,37 +181,31 @@ fn open(mut stream: MediaSourceStream, container: Container) -> Result<Box<dyn F
     })
 }
 
-/// A file as symphonia sees it: from `start` on.
-struct Media<R> {
-    source: R,
-    start: u64,
-    len: u64,
+/// A part of a file as symphonia sees it.
+struct Media<S> {
+    section: Section<S>,
     seekable: bool,
 }
 
-impl<R: Source> Read for Media<R> {
+impl<S: Source> Read for Media<S> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.source.read(bytes)
+        self.section.read(bytes)
     }
 }
 
-impl<R: Source> Seek for Media<R> {
+impl<S: Source> Seek for Media<S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let to = match to {
-            SeekFrom::Start(at) => SeekFrom::Start(self.start.saturating_add(at)),
-            other => other,
-        };
-        Ok(self.source.seek(to)?.saturating_sub(self.start))
+        self.section.seek(to)
     }
 }
 
-impl<R: Source> MediaSource for Media<R> {
+impl<S: Source> MediaSource for Media<S> {
     fn is_seekable(&self) -> bool {
         self.seekable
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.len.saturating_sub(self.start))
+        Some(self.section.len())
     }
 }
 

@@ -1,11 +1,13 @@
 //! What a file is, by its first bytes; and the names of what cannot be decoded.
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 use std::path::Path;
 
 use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known as id;
 
+use super::mpeg::{self, Kind};
+use super::tags::{bytes_at, start_of_sound};
 use super::waveform::{Source, refuse};
 use crate::error::{Error, Result};
 
@@ -47,41 +49,56 @@ const NOT_OPENED: [(&[u8], &str); 19] = [
     (b"version https://git-lfs", "a Git LFS pointer"),
 ];
 
-/// Codecs that an Ogg stream names in its first packet, and that are not there.
-const OGG_NOT_THERE: [(&[u8], &str); 3] =
-    [(b"OpusHead", "Opus"), (b"Speex   ", "Speex"), (b"\x80theora", "Theora video")];
+/// How far zeros may stand before the first frame of MPEG, in bytes.
+const MAX_ZEROS: u64 = 1 << 20;
+/// How much of a file's start tells what it is.
+const START_LEN: usize = 64;
 
-/// Tells what the file holds from `start` on.
-pub(super) fn sniff(source: &mut BufReader<impl Source>, start: u64, path: &Path) -> Result<Container> {
-    let expected = "WAV, FLAC, Ogg Vorbis, MP3, AAC or M4A";
-    source.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
-    let bytes = source.fill_buf().map_err(Error::io("read", path))?;
+/// What the file holds from `start` to before `end`, and where that begins: at `start` but for MPEG, before which zeros may stand.
+pub(super) fn sniff(source: &mut impl Source, start: u64, end: u64, path: &Path) -> Result<(Container, u64)> {
+    let expected = "WAV, FLAC, Ogg (Vorbis, Opus, FLAC), MP3, AAC or M4A";
+    let failed = Error::io("read", path);
+    let looked_at = bytes_at::<START_LEN>(source, start, end).and_then(|bytes| {
+        let first = first_frame(source, &bytes, start, end)?;
+        Ok((bytes, mpeg::stream_at(source, first, end)?.map(|kind| (kind, first))))
+    });
+    let (bytes, stream) = looked_at.map_err(failed)?;
+    let bytes = &bytes[..(end.saturating_sub(start) as usize).min(START_LEN)];
+    let known = NOT_OPENED.iter().find(|(start, _)| bytes.starts_with(start));
     match *bytes {
-        [b'f', b'L', b'a', b'C', ..] => Ok(Container::Flac),
-        [b'O', b'g', b'g', b'S', ..] => match ogg_codec(bytes) {
-            Some(codec) => {
-                Err(refuse(path, Some(start), expected, format!("{codec} in Ogg, which cannot be decoded here")))
-            }
-            None => Ok(Container::Ogg),
-        },
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Ok(Container::Mp4),
-        [0xFF, b, ..] if b & 0xF6 == 0xF0 => Ok(Container::Adts),
-        // Version and layer not reserved.
-        [0xFF, b, ..] if b & 0xE0 == 0xE0 && b & 0x18 != 0x08 && b & 0x06 != 0 => Ok(Container::Mpeg),
-        // Behind a tag there may be padding; only MPEG streams put up with it.
-        _ if start > 0 => Ok(Container::Mpeg),
-        _ => {
-            let known = NOT_OPENED.iter().find(|(start, _)| bytes.starts_with(start));
-            let found = known.map_or_else(|| describe(bytes), |(_, name)| (*name).to_string());
-            Err(refuse(path, Some(start), expected, found))
+        [b'f', b'L', b'a', b'C', ..] => return Ok((Container::Flac, start)),
+        [b'O', b'g', b'g', b'S', ..] => return Ok((Container::Ogg, start)),
+        [_, _, _, _, a, b, c, d, ..] if MP4_STARTS.contains(&&[a, b, c, d]) => return Ok((Container::Mp4, start)),
+        _ => {}
+    }
+    match (known, stream) {
+        (None, Some((Kind::Adts, at))) => Ok((Container::Adts, at)),
+        (None, Some((Kind::Layer(3), at))) => Ok((Container::Mpeg, at)),
+        (None, Some((Kind::Layer(layer), at))) => {
+            let found = format!("MPEG layer {layer}, which cannot be decoded here");
+            Err(refuse(path, Some(at), expected, found))
         }
+        (Some((_, name)), _) => Err(refuse(path, Some(start), expected, (*name).to_string())),
+        (None, None) => Err(refuse(path, Some(start), expected, describe(bytes))),
     }
 }
 
-fn ogg_codec(page: &[u8]) -> Option<&'static str> {
-    // RFC 3533: 26 bytes, the count of segments, their lengths, then the packet.
-    let packet = page.get(27 + usize::from(*page.get(26)?)..)?;
-    OGG_NOT_THERE.iter().find(|(start, _)| packet.starts_with(start)).map(|(_, name)| *name)
+/// Names of the atoms that an MP4 or QuickTime file begins with.
+const MP4_STARTS: [&[u8; 4]; 6] = [b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"];
+
+/// Where the first frame of MPEG may be: behind zeros, and behind a tag also behind what a tagger left there.
+fn first_frame(source: &mut impl Source, bytes: &[u8], start: u64, end: u64) -> io::Result<u64> {
+    if bytes.first() == Some(&0) {
+        let mut zeros = Vec::new();
+        source.seek(SeekFrom::Start(start))?;
+        Read::take(&mut *source, MAX_ZEROS.min(end - start)).read_to_end(&mut zeros)?;
+        let behind = start + zeros.iter().take_while(|byte| **byte == 0).count() as u64;
+        return start_of_sound(source, behind, end);
+    }
+    if start > 0 && mpeg::stream_at(source, start, end)?.is_none() {
+        return Ok(mpeg::next_stream(source, start, end)?.unwrap_or(start));
+    }
+    Ok(start)
 }
 
 fn describe(bytes: &[u8]) -> String {
@@ -90,40 +107,11 @@ fn describe(bytes: &[u8]) -> String {
     if text { format!("text: {:?}", String::from_utf8_lossy(start)) } else { format!("bytes {start:02X?}") }
 }
 
-/// Where the sound begins behind ID3v2 tags, which MP3s and some others carry in front.
-///
-/// The tag's length is 28 bits in four bytes, without its header of 10 bytes and a footer of as many that a flag announces
-/// (ID3v2.4.0 structure, section 3.1).
-pub(super) fn skip_id3(source: &mut BufReader<impl Source>, len: u64, path: &Path) -> Result<u64> {
-    let mut start = 0;
-    while start + 10 <= len {
-        source.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
-        let mut header = [0; 10];
-        source.read_exact(&mut header).map_err(Error::io("read", path))?;
-        if !header.starts_with(b"ID3") {
-            break;
-        }
-        let body = header[6..].iter().fold(0, |len, &byte| len << 7 | u64::from(byte & 0x7F));
-        let footer = if header[5] & 0x10 == 0 { 0 } else { 10 };
-        start += 10 + body + footer;
-    }
-    if start >= len && start > 0 {
-        return Err(refuse(
-            path,
-            Some(len),
-            format!("sound from byte {start}, behind the ID3 tag"),
-            "the end of the file",
-        ));
-    }
-    Ok(start)
-}
-
 /// What to call a codec in an error.
 pub(super) fn codec_name(codec: AudioCodecId) -> String {
     let name = match codec {
         id::CODEC_ID_OPUS => "Opus",
         id::CODEC_ID_SPEEX => "Speex",
-        id::CODEC_ID_ALAC => "Apple Lossless (ALAC)",
         id::CODEC_ID_AAC => "AAC other than LC with one or two channels",
         id::CODEC_ID_AC3 => "AC-3",
         id::CODEC_ID_EAC3 => "E-AC-3",

@@ -3,10 +3,7 @@
 //! An AAC encoder starts a block or two early and fills up the last one. The edit list (ISO/IEC 14496-12, 8.6.5 and 8.6.6) tells
 //! what to keep; symphonia reads it but does not apply it.
 
-use std::io::{self, Read, Seek, SeekFrom};
-
-/// The largest `moov` atom looked at, in bytes; an hour of AAC has one of about 1 MB.
-const MAX_MOOV_LEN: u64 = 1 << 26;
+use super::mp4::{atoms, sound_track, u32_at, u64_at};
 
 /// The one stretch that an edit list keeps, in the file's own ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,61 +33,9 @@ impl Edit {
     }
 }
 
-/// Finds the edit of the first sound track, where there is exactly one.
-///
-/// # Errors
-/// What the source returns; a file that is not what it should be has no edit, and is left to the reader to complain about.
-pub(super) fn read(source: &mut (impl Read + Seek), len: u64) -> io::Result<Option<Edit>> {
-    let mut at = 0;
-    while at + 16 <= len {
-        source.seek(SeekFrom::Start(at))?;
-        let mut header = [0; 16];
-        source.read_exact(&mut header)?;
-        let Some((header_len, atom_len)) = lengths(&header, len - at) else { return Ok(None) };
-        if &header[4..8] == b"moov" {
-            if atom_len > MAX_MOOV_LEN {
-                return Ok(None);
-            }
-            let mut moov = vec![0; (atom_len - header_len) as usize];
-            source.seek(SeekFrom::Start(at + header_len))?;
-            source.read_exact(&mut moov)?;
-            return Ok(edit(&moov));
-        }
-        at += atom_len;
-    }
-    Ok(None)
-}
-
-/// The lengths of an atom's header and of the whole, from at least 8 of its bytes, if it ends within `space`.
-fn lengths(atom: &[u8], space: u64) -> Option<(u64, u64)> {
-    let (header_len, atom_len) = match u32_at(atom, 0)? {
-        0 => (8, space),
-        1 => (16, u64_at(atom, 8)?),
-        len => (8, u64::from(len)),
-    };
-    (header_len..=space).contains(&atom_len).then_some((header_len, atom_len))
-}
-
-/// The bodies of the atoms of one kind.
-fn atoms<'a>(mut bytes: &'a [u8], kind: &'a [u8; 4]) -> impl Iterator<Item = &'a [u8]> {
-    std::iter::from_fn(move || {
-        loop {
-            let (header_len, atom_len) = lengths(bytes, bytes.len() as u64)?;
-            let (atom, rest) = bytes.split_at(atom_len as usize);
-            bytes = rest;
-            if &atom[4..8] == kind {
-                return Some(&atom[header_len as usize..]);
-            }
-        }
-    })
-}
-
-fn edit(moov: &[u8]) -> Option<Edit> {
-    let is_sound = |trak: &&[u8]| {
-        let handler = atoms(trak, b"mdia").flat_map(|mdia| atoms(mdia, b"hdlr")).next();
-        handler.and_then(|handler| handler.get(8..12)) == Some(b"soun")
-    };
-    let trak = atoms(moov, b"trak").find(is_sound)?;
+/// The edit of the first sound track, where it keeps exactly one stretch.
+pub(super) fn edit(moov: &[u8]) -> Option<Edit> {
+    let trak = sound_track(moov)?;
     let elst = atoms(trak, b"edts").flat_map(|edts| atoms(edts, b"elst")).next()?;
     let media = atoms(trak, b"mdia").flat_map(|mdia| atoms(mdia, b"mdhd")).next()?;
     let (duration, start) = only_entry(elst)?;
@@ -121,14 +66,6 @@ fn only_entry(elst: &[u8]) -> Option<(u64, u64)> {
 /// The time scale in an `mvhd` or `mdhd` atom, behind two times of 4 bytes, or of 8 in version 1.
 fn ticks_per_s(header: &[u8]) -> Option<u32> {
     u32_at(header, if *header.first()? == 1 { 20 } else { 12 })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 #[cfg(test)]

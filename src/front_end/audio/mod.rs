@@ -1,22 +1,29 @@
 //! Sound files to mono samples and back: any of the usual formats in, 16-bit WAV out.
 //!
 //! The format is chosen by what the file holds, never by its name. Ordinary WAVs are opened by hound and converted in bulk;
-//! what hound refuses (64-bit float, ADPCM, A-law, …) and FLAC, Ogg Vorbis, MP3, AAC and M4A go to symphonia.
+//! what hound refuses (64-bit float, ADPCM, A-law, …) and FLAC, Ogg Vorbis, MP3, AAC and M4A go to symphonia, Opus to opus-decoder. PCM in
+//! QuickTime is read here.
 
 mod waveform;
 mod write;
+mod pcm;
+mod tags;
 mod riff;
 mod mpeg;
+mod ogg;
+mod opus;
+mod mp4;
 mod edit_list;
+mod quicktime;
 mod content;
 mod compressed;
 mod wav;
 
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::Cursor;
 use std::path::Path;
 
 pub use wav::{WavInfo, wav_info};
-pub use waveform::{MAX_AMPLITUDE, MAX_DURATION_S, MAX_FRAMES, SAMPLE_RATES, Waveform};
+pub use waveform::{MAX_AMPLITUDE, MAX_CHANNELS, MAX_DURATION_S, MAX_FRAMES, SAMPLE_RATES, Waveform};
 use waveform::{Source, open, refuse};
 pub use write::{wav_bytes, write_wav};
 
@@ -52,7 +59,19 @@ fn decode_from(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
     if len == 0 {
         return Err(refuse(path, Some(0), "a sound file", "an empty file"));
     }
-    let mut source = BufReader::new(source);
-    let start = source.fill_buf().map_err(Error::io("read", path))?;
-    if riff::is_wav(start) { wav::decode(source, len, path) } else { compressed::decode(source, len, path) }
+    let mut source = source;
+    let looked_at = tags::start_of_sound(&mut source, 0, len).and_then(|start| {
+        let is_wav = riff::is_wav(&tags::bytes_at::<12>(&mut source, start, len)?);
+        Ok((start, is_wav, if is_wav { len } else { tags::end_of_sound(&mut source, start, len)? }))
+    });
+    let (start, is_wav, end) = looked_at.map_err(Error::io("read", path))?;
+    if start >= end {
+        return Err(refuse(path, Some(len), format!("sound from byte {start}, behind the tag"), "the end of the file"));
+    }
+    if is_wav {
+        let section = tags::Section::new(source, start, len).map_err(Error::io("read", path))?;
+        wav::decode(section, len - start, path).map_err(|error| error.shifted(start))
+    } else {
+        compressed::decode(source, start, end, path)
+    }
 }

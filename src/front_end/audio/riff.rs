@@ -1,15 +1,17 @@
 //! RIFF, the container of WAV: where the samples are, and whether they are all there.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::waveform::{Source, check_sample_rate, refuse};
+use super::tags::end_of_sound;
+use super::waveform::{Source, check_channels, check_sample_rate, refuse};
 use crate::error::{Error, Result};
 
 /// The longest chunk about the samples that is read, in bytes; `fmt ` has 16, 18 or 40, ADPCM's about 50.
 const MAX_CHUNK_LEN: u64 = 1 << 12;
-/// As many channels as `WAVEFORMATEXTENSIBLE` has names for.
-const MAX_CHANNELS: u16 = 32;
+/// The tag of integer samples, and that of MP3 frames.
+const PCM: u16 = 1;
+pub(super) const MP3: u16 = 0x0055;
 /// The tag of a `fmt ` chunk that tells its format, and the names of its channels, further on (`WAVEFORMATEXTENSIBLE`).
 const EXTENSIBLE: u16 = 0xFFFE;
 /// Lengths from here on are what programs write that cannot come back for the true one (SoX 0x7FFF_F000, others 0xFFFF_FFFF).
@@ -57,6 +59,11 @@ impl Layout {
     /// The header as it should have been: true lengths, no other chunks, and as many channels named as there are.
     pub(super) fn header(&self) -> Vec<u8> {
         let mut fmt = self.fmt.clone();
+        // hound and symphonia take whole bytes; bits that a container has to spare are its lowest.
+        let container_bits = 8 * self.frame_len() / self.channels();
+        if self.tag() == PCM && self.bits_per_sample().next_multiple_of(8) == container_bits {
+            fmt[14..16].copy_from_slice(&container_bits.to_le_bytes());
+        }
         if self.tag() == EXTENSIBLE && fmt.len() >= 24 {
             let names = (1_u64 << self.channels()) - 1;
             fmt[20..24].copy_from_slice(&(names as u32).to_le_bytes());
@@ -125,10 +132,24 @@ pub(super) fn find_samples(source: &mut BufReader<impl Source>, len: u64, path: 
     check_fmt(&layout, path)?;
     let claimed = if claimed == u64::from(u32::MAX) && !ds64.is_empty() { u64_at(&ds64, 8) } else { claimed };
     let there = len.saturating_sub(data_start);
-    let data_len = data_len(claimed, there, data_start, 8 + u64::from(u32_at(&start, 4))).ok_or_else(|| {
-        refuse(path, Some(len), format!("{claimed} bytes of samples from byte {data_start}"), format!("{there}"))
-    })?;
-    layout.data_len = data_len - data_len % u64::from(layout.frame_len());
+    let riff_end = 8 + u64::from(u32_at(&start, 4));
+    // A length that holds is the best witness of what is sound. Tags are cut off where there is none, or where the data chunk claims
+    // more than its RIFF holds.
+    let overlaps = (data_start..len).contains(&riff_end) && claimed > riff_end - data_start;
+    let data_len = match data_len(claimed, there, data_start, riff_end) {
+        Some(data_len) if data_len != claimed || overlaps => {
+            let end = end_of_sound(source, data_start, len).map_err(Error::io("read", path))?;
+            source.seek(SeekFrom::Start(data_start)).map_err(Error::io("read", path))?;
+            data_len.min(end - data_start)
+        }
+        Some(data_len) => data_len,
+        None => {
+            let expected = format!("{claimed} bytes of samples from byte {data_start}");
+            return Err(refuse(path, Some(len), expected, format!("{there}")));
+        }
+    };
+    // MP3 frames are of no fixed length.
+    layout.data_len = if layout.tag() == MP3 { data_len } else { data_len - data_len % u64::from(layout.frame_len()) };
     if layout.data_len == 0 {
         let expected = format!("at least one frame of {} bytes", layout.frame_len());
         return Err(refuse(path, Some(data_start), expected, format!("{data_len} bytes")));
@@ -137,9 +158,7 @@ pub(super) fn find_samples(source: &mut BufReader<impl Source>, len: u64, path: 
 }
 
 fn check_fmt(layout: &Layout, path: &Path) -> Result<()> {
-    if !(1..=MAX_CHANNELS).contains(&layout.channels()) {
-        return Err(refuse(path, None, format!("1 to {MAX_CHANNELS} channels"), format!("{}", layout.channels())));
-    }
+    check_channels(usize::from(layout.channels()), path)?;
     if layout.frame_len() == 0 {
         return Err(refuse(path, None, "at least one byte per frame", "none"));
     }

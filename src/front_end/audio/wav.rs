@@ -1,4 +1,4 @@
-//! WAV samples, converted in bulk.
+//! WAV files: what hound accepts in bulk, the rest by other decoders.
 
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use hound::{SampleFormat, WavReader, WavSpec};
 
 use super::compressed;
-use super::riff::{Layout, find_samples};
+use super::pcm::Sample;
+use super::riff::{Layout, MP3, find_samples};
 use super::waveform::{Source, Waveform, check_length, check_samples, open};
 use crate::error::{Error, Result};
 
@@ -41,15 +42,35 @@ pub fn wav_info(path: &Path) -> Result<WavInfo> {
     })
 }
 
-/// Decodes a WAV file: in bulk what hound accepts, by symphonia what it refuses.
-pub(super) fn decode(mut source: BufReader<impl Source>, len: u64, path: &Path) -> Result<Waveform> {
+/// Decodes a WAV file of `len` bytes: in bulk what hound accepts, by symphonia what it refuses.
+pub(super) fn decode(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
+    let mut source = BufReader::new(source);
     let layout = find_samples(&mut source, len, path)?;
+    if layout.tag() == MP3 {
+        let end = layout.data_start + layout.data_len;
+        return compressed::decode_mp3_in_wav(source.into_inner(), layout.data_start, end, path);
+    }
     let header = layout.header();
-    match WavReader::new(&header[..]).ok().and_then(|wav| Sample::of(wav.spec(), &layout)) {
+    match WavReader::new(&header[..]).ok().and_then(|wav| sample_of(wav.spec(), &layout)) {
         Some(sample) => decode_pcm(&mut source, &layout, sample, path),
         None => {
             compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), len, path)
         }
+    }
+}
+
+/// Only the width of the container counts: bits that it has to spare are its lowest.
+fn sample_of(spec: WavSpec, layout: &Layout) -> Option<Sample> {
+    if !layout.frame_len().is_multiple_of(spec.channels) {
+        return None;
+    }
+    match (spec.sample_format, layout.frame_len() / spec.channels) {
+        (SampleFormat::Int, 1) => Some(Sample::U8),
+        (SampleFormat::Int, 2) => Some(Sample::I16),
+        (SampleFormat::Int, 3) => Some(Sample::I24),
+        (SampleFormat::Int, 4) => Some(Sample::I32),
+        (SampleFormat::Float, 4) => Some(Sample::F32),
+        _ => None,
     }
 }
 
@@ -71,59 +92,4 @@ fn decode_pcm(source: &mut impl Read, layout: &Layout, sample: Sample, path: &Pa
         left -= n;
     }
     Ok(Waveform { samples, sample_rate: layout.sample_rate() })
-}
-
-/// How a sample is stored, of what hound accepts.
-#[derive(Clone, Copy, PartialEq)]
-enum Sample {
-    U8,
-    I16,
-    I24,
-    I32,
-    F32,
-}
-
-impl Sample {
-    /// Only the width of the container counts: bits that it has to spare are its lowest (`WAVEFORMATEXTENSIBLE`).
-    fn of(spec: WavSpec, layout: &Layout) -> Option<Sample> {
-        if !layout.frame_len().is_multiple_of(spec.channels) {
-            return None;
-        }
-        match (spec.sample_format, layout.frame_len() / spec.channels) {
-            (SampleFormat::Int, 1) => Some(Sample::U8),
-            (SampleFormat::Int, 2) => Some(Sample::I16),
-            (SampleFormat::Int, 3) => Some(Sample::I24),
-            (SampleFormat::Int, 4) => Some(Sample::I32),
-            (SampleFormat::Float, 4) => Some(Sample::F32),
-            _ => None,
-        }
-    }
-
-    /// Appends the frames in `bytes`, each as the mean of its channels.
-    fn append_mono(self, bytes: &[u8], channels: usize, samples: &mut Vec<f32>) {
-        match self {
-            Sample::U8 => append_mono(bytes, channels, samples, |[a]| (f32::from(a) - 128.0) / 128.0),
-            Sample::I16 => append_mono(bytes, channels, samples, |a| f32::from(i16::from_le_bytes(a)) / 32_768.0),
-            Sample::I24 => append_mono(bytes, channels, samples, |[a, b, c]| {
-                i32::from_le_bytes([0, a, b, c]) as f32 / 2_147_483_648.0
-            }),
-            Sample::I32 => {
-                append_mono(bytes, channels, samples, |a| i32::from_le_bytes(a) as f32 / 2_147_483_648.0);
-            }
-            Sample::F32 => append_mono(bytes, channels, samples, f32::from_le_bytes),
-        }
-    }
-}
-
-fn append_mono<const N: usize>(bytes: &[u8], channels: usize, samples: &mut Vec<f32>, to_f32: impl Fn([u8; N]) -> f32) {
-    let (values, _) = bytes.as_chunks::<N>();
-    match channels {
-        1 => samples.extend(values.iter().map(|&value| to_f32(value))),
-        // The next case, twice as fast and more.
-        2 => samples.extend(values.as_chunks().0.iter().map(|&[left, right]| (to_f32(left) + to_f32(right)) / 2.0)),
-        _ => samples.extend(values.chunks_exact(channels).map(|frame| {
-            let sum: f32 = frame.iter().map(|&value| to_f32(value)).sum();
-            sum / channels as f32
-        })),
-    }
 }

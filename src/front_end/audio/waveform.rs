@@ -13,6 +13,8 @@ pub const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 pub const MAX_FRAMES: usize = 200_000_000;
 /// The longest file in seconds: two hours, 460 MB once resampled to 16 kHz. Checked as decoding goes.
 pub const MAX_DURATION_S: u32 = 7_200;
+/// The most channels: as many as `WAVEFORMATEXTENSIBLE` has names for.
+pub const MAX_CHANNELS: usize = 32;
 /// The largest magnitude a float file may hold: that of 32-bit integers stored unscaled. Squares of it are far from `f32`'s end.
 pub const MAX_AMPLITUDE: f32 = 2_147_483_648.0;
 
@@ -46,6 +48,14 @@ pub(super) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
+pub(super) fn check_channels(channels: usize, path: &Path) -> Result<usize> {
+    if (1..=MAX_CHANNELS).contains(&channels) {
+        return Ok(channels);
+    }
+    let advice = if channels > MAX_CHANNELS { "; mix them down: ffmpeg -i FILE -ac 1 mono.wav" } else { "" };
+    Err(refuse(path, None, format!("1 to {MAX_CHANNELS} channels"), format!("{channels}{advice}")))
+}
+
 pub(super) fn check_sample_rate(sample_rate: u32, path: &Path) -> Result<u32> {
     if SAMPLE_RATES.contains(&sample_rate) {
         return Ok(sample_rate);
@@ -59,7 +69,10 @@ pub(super) fn check_length(n_frames: u64, sample_rate: u32, path: &Path) -> Resu
     if n_frames <= most {
         return Ok(());
     }
-    Err(refuse(path, None, format!("at most {most} frames at {sample_rate} Hz"), format!("{n_frames} or more")))
+    let hours = MAX_DURATION_S / 3_600;
+    let expected = format!("at most {hours} hours in one file, {most} frames at {sample_rate} Hz");
+    let found = format!("{n_frames} or more; cut it: ffmpeg -i FILE -f segment -segment_time 3600 part%03d.wav");
+    Err(refuse(path, None, expected, found))
 }
 
 /// Refuses samples that are not finite numbers of a sane size; `done` frames came before them, and `offset` tells where a frame is.
