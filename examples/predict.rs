@@ -1,6 +1,7 @@
 //! Recordings → most probable classes, a line of JSON each, without a notebook around it: for the terminal and for cron.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,9 +19,9 @@ Names what is heard in recordings, a line of JSON for each on standard output:
 or, where a recording cannot be read:
   {\"file\":\"dog.wav\",\"error\":\"...\"}
 
-  FILE          a recording: WAV, FLAC, Ogg Vorbis, MP3 or AAC, of any rate and length
+  FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, up to two hours long
   FOLDER        every recording in it, at any depth
-  -             a recording from standard input
+  -             a recording from standard input; a pipe may be named like a file
   --model FILE  a checkpoint instead of the network that ships with the project
   --top K       how many classes a line names (default 5)
   --            everything behind it is a file or a folder
@@ -31,6 +32,8 @@ Exit status: 0 when every recording was read, 1 when one was not, 2 when nothing
 /// The most probable classes that a line names.
 const DEFAULT_TOP: usize = 5;
 const STANDARD_INPUT: &str = "-";
+/// The most that is kept of what cannot be read twice: two hours of 16-bit stereo at 48 kHz, and some more.
+const MAX_PIPE_BYTES: u64 = 1 << 31;
 
 /// Everything was read.
 const DONE: u8 = 0;
@@ -141,22 +144,32 @@ impl<W: Write> Run<W> {
     }
 
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
-        let (names, strange) = match audio_files(folder).and_then(|names| Ok((names, passed_over(folder)?))) {
+        let (walk, strange) = match audio_files(folder).and_then(|walk| Ok((walk, passed_over(folder)?))) {
             Ok(found) => found,
             Err(error) => return self.tell_failed(folder, &error),
         };
-        if names.is_empty() {
+        if walk.files.is_empty() && walk.unreadable.is_empty() {
             eprintln!("predict: {}: no recording in it", folder.display());
         }
         for name in strange {
             eprintln!("predict: passed over {}: this format is not read", folder.join(name).display());
         }
-        names.iter().try_for_each(|name| self.recording(&folder.join(name)))
+        for (name, reason) in walk.unreadable {
+            self.failed = true;
+            self.line(&Unread { file: &folder.join(name).to_string_lossy(), error: reason })?;
+        }
+        walk.files.iter().try_for_each(|name| self.recording(&folder.join(name)))
     }
 
     fn recording(&mut self, path: &Path) -> io::Result<()> {
         let prediction = match path == Path::new(STANDARD_INPUT) {
-            true => read_standard_input(path).and_then(|waveform| self.classifier.predict(&waveform, path)),
+            true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.classifier.predict(&waveform, path)),
+            // `/dev/stdin`, `<(…)` of a shell, a named pipe.
+            false if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) => {
+                let file = File::open(path).map_err(Error::io("read", path));
+                file.and_then(|file| read_pipe(file, path))
+                    .and_then(|waveform| self.classifier.predict(&waveform, path))
+            }
             false => self.classifier.predict_file(path),
         };
         match prediction {
@@ -186,8 +199,13 @@ impl<W: Write> Run<W> {
     }
 }
 
-fn read_standard_input(path: &Path) -> Result<audio::Waveform> {
+/// A whole recording from something that cannot be read twice, up to [`MAX_PIPE_BYTES`].
+fn read_pipe(pipe: impl Read, path: &Path) -> Result<audio::Waveform> {
     let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    pipe.take(MAX_PIPE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > MAX_PIPE_BYTES {
+        let (expected, found) = (format!("at most {MAX_PIPE_BYTES} bytes from a pipe"), "more; name a file".into());
+        return Err(Error::Audio { path: path.into(), offset: None, expected, found });
+    }
     audio::decode(&bytes, path)
 }

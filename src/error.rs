@@ -50,7 +50,8 @@ pub enum Error {
     },
     /// An archive is damaged, or holds something that must not be unpacked.
     #[error(
-        "archive {archive}, {place}: expected {expected}, found {found}. Nothing was unpacked; get the archive again from a source you trust."
+        "archive {archive}, {place}: expected {expected}, found {found}. Nothing was unpacked; {}",
+        archive_hint(archive)
     )]
     Archive {
         /// The archive's path or address.
@@ -236,6 +237,13 @@ fn io_hint(source: &io::Error) -> &'static str {
         }
         io::ErrorKind::NotFound => " Check the path.",
         _ => "",
+    }
+}
+
+fn archive_hint(archive: &str) -> &'static str {
+    match archive.contains("://") {
+        true => "get the archive again from a source you trust.",
+        false => "pack the recordings anew, for instance by `tar czf sounds.tar.gz sounds`, or name their folder.",
     }
 }
 

@@ -272,7 +272,7 @@ fn a_folder_that_is_not_there_is_told_with_what_dataset_may_be() {
             assert!(matches!(error, Error::Dataset { .. }), "{error}");
             let message = error.to_string();
             assert!(message.contains(words) && !message.contains("Download and verify"), "{message}");
-            assert!(message.contains("demo, esc10, esc50, a folder, a .tar.gz archive or a URL"), "{message}");
+            assert!(message.contains("demo, esc10, esc50, a folder, a table, a .tar.gz archive or a URL"), "{message}");
         }
     }
 }
@@ -318,6 +318,6 @@ fn an_unreadable_recording_does_not_keep_the_others_from_being_shown() {
     let tiles = show::classes(&config, &catalog).unwrap();
     assert_eq!(tiles.as_str().matches("<img").count(), 2, "a picture of each class");
     let first = show::clip(&config, &catalog, 0).unwrap();
-    assert!(first.as_str().contains("bark/a.wav") && first.as_str().contains("Replace or remove"), "{first:?}");
+    assert!(first.as_str().contains("bark/a.wav") && first.as_str().contains("Replace this file"), "{first:?}");
     assert!(show::clip(&config, &catalog, 1).unwrap().as_str().contains("<audio"));
 }

@@ -29,28 +29,32 @@ pub enum DataSource {
     Archive(PathBuf),
     /// The address of such a `.tar.gz`.
     Url(String),
+    /// A CSV with `filename` and `category`, the recordings beside it or in a folder `audio` and the like there.
+    Table(PathBuf),
 }
 
 impl DataSource {
-    /// Reads the environment variable `DATASET`: `demo`, `esc10`, `esc50`, a folder, an archive or a URL; the demo when unset.
+    /// Reads the environment variable `DATASET`: `demo`, `esc10`, `esc50`, a folder, a table, an archive or a URL; the demo when unset.
     pub fn from_env() -> Self {
-        match std::env::var("DATASET") {
-            Ok(name) if !name.trim().is_empty() => Self::parse(name.trim()),
-            _ => DataSource::Demo,
-        }
+        std::env::var("DATASET").map_or(DataSource::Demo, |name| Self::parse(&name))
     }
 
-    /// Tells the sources apart by their form; anything that is neither a known name nor a URL is a path.
+    /// Tells the sources apart by their form; anything that is neither a known name nor a URL is a path. Blanks and quotes around
+    /// it do not count; nothing at all is the demo.
     pub fn parse(name: &str) -> Self {
-        match name {
-            "demo" => DataSource::Demo,
+        let name = name.trim().trim_matches(['"', '\'']).trim();
+        let lower = name.to_ascii_lowercase();
+        let (_, plain) = name.split_at(if lower.starts_with("file://") { 7 } else { 0 });
+        let has = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+        match lower.as_str() {
+            "" | "demo" => DataSource::Demo,
             "esc10" => DataSource::Esc10,
             "esc50" => DataSource::Esc50,
-            url if url.starts_with("http://") || url.starts_with("https://") => DataSource::Url(url.to_owned()),
-            path if Path::new(path).is_file() || path.ends_with(".tar.gz") || path.ends_with(".tgz") => {
-                DataSource::Archive(path.into())
-            }
-            path => DataSource::Folder(path.into()),
+            url if url.starts_with("http://") || url.starts_with("https://") => DataSource::Url(name.to_owned()),
+            _ if Path::new(plain).is_dir() => DataSource::Folder(plain.into()),
+            _ if has(&[".csv", ".tsv"]) => DataSource::Table(plain.into()),
+            _ if Path::new(plain).is_file() || has(&[".tar.gz", ".tgz", ".tar"]) => DataSource::Archive(plain.into()),
+            _ => DataSource::Folder(plain.into()),
         }
     }
 
@@ -58,13 +62,14 @@ impl DataSource {
     pub fn name(&self) -> String {
         let stem = |path: &str| {
             let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
-            last.trim_end_matches(".tar.gz").trim_end_matches(".tgz").to_owned()
+            last.trim_end_matches(".tar.gz").trim_end_matches(".tgz").trim_end_matches(".tar").to_owned()
         };
         match self {
             DataSource::Demo => "demo".into(),
             DataSource::Esc10 => "esc10".into(),
             DataSource::Esc50 => "esc50".into(),
             DataSource::Folder(path) | DataSource::Archive(path) => stem(&path.to_string_lossy()),
+            DataSource::Table(path) => last_part(folder_of(path)),
             DataSource::Url(url) => {
                 let address = url.split(['?', '#']).next().unwrap_or(url);
                 // Neither the host nor a password in front of it belongs into a file's name.
@@ -81,7 +86,9 @@ impl fmt::Display for DataSource {
             DataSource::Demo => write!(f, "demo (synthesised sounds)"),
             DataSource::Esc10 => write!(f, "ESC-10"),
             DataSource::Esc50 => write!(f, "ESC-50"),
-            DataSource::Folder(path) | DataSource::Archive(path) => write!(f, "{}", path.display()),
+            DataSource::Folder(path) | DataSource::Archive(path) | DataSource::Table(path) => {
+                write!(f, "{}", path.display())
+            }
             DataSource::Url(url) => write!(f, "{url}"),
         }
     }
@@ -133,7 +140,7 @@ impl DataConfig {
     pub fn name(&self) -> String {
         let own = |name: &str| names::unique(name, &self.identity());
         match (&self.metadata_path, &self.source) {
-            (Some(table), _) => own(&last_part(table.parent().unwrap_or(Path::new(".")))),
+            (Some(table), _) | (None, DataSource::Table(table)) => own(&last_part(folder_of(table))),
             (None, DataSource::Demo) if self.demo_clips_per_fold != DEMO_CLIPS_PER_FOLD => {
                 format!("demo-{}", self.demo_clips_per_fold)
             }
@@ -154,6 +161,7 @@ impl DataConfig {
             }
             (None, DataSource::Esc10 | DataSource::Esc50) => format!("{} in {raw_dir}", self.source),
             (None, DataSource::Folder(path)) => format!("folder {}", absolute(path)),
+            (None, DataSource::Table(table)) => format!("table {}", absolute(table)),
             (None, DataSource::Archive(path)) => format!("archive {} in {raw_dir}", absolute(path)),
             (None, DataSource::Url(url)) => format!("archive {url} in {raw_dir}"),
         }
@@ -165,6 +173,11 @@ fn absolute(path: &Path) -> String {
     let in_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
     let whole = path.canonicalize().ok().or_else(in_folder).or_else(|| std::path::absolute(path).ok());
     whole.unwrap_or_else(|| path.to_path_buf()).to_string_lossy().into_owned()
+}
+
+/// The folder that a file lies in.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// The name of a folder, also where the path to it ends in `.` or `..`.
@@ -203,6 +216,13 @@ mod tests {
     #[test]
     fn a_data_source_is_told_by_its_form() {
         assert_eq!(DataSource::parse("esc10"), DataSource::Esc10);
+        assert_eq!(DataSource::parse(" 'ESC10' "), DataSource::Esc10);
+        assert_eq!(DataSource::parse("  "), DataSource::Demo);
+        assert_eq!(DataSource::parse("HTTPS://a.b/X.tar.gz"), DataSource::Url("HTTPS://a.b/X.tar.gz".into()));
+        assert_eq!(DataSource::parse("file:///a/x.tgz"), DataSource::Archive("/a/x.tgz".into()));
+        assert_eq!(DataSource::parse("my/list.CSV"), DataSource::Table("my/list.CSV".into()));
+        assert_eq!(DataSource::parse("my/list.csv").name(), "my");
+        assert_eq!(DataSource::parse("x/my.tar"), DataSource::Archive("x/my.tar".into()));
         assert_eq!(DataSource::parse("https://a.b/x.tar.gz"), DataSource::Url("https://a.b/x.tar.gz".into()));
         assert_eq!(DataSource::parse("x/my.tar.gz"), DataSource::Archive("x/my.tar.gz".into()));
         assert_eq!(DataSource::parse("my/birds/"), DataSource::Folder("my/birds/".into()));

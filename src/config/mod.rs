@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use check::check;
 pub use clip::{ClipConfig, LongClips};
+pub(crate) use data::folder_of;
 pub use data::{DataConfig, DataSource, ESC50_URL};
 pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;

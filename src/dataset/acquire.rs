@@ -4,20 +4,20 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, DataSource};
-use crate::dataset::catalog::{self, AUDIO_EXTENSIONS, Catalog};
+use crate::config::{Config, DataSource, folder_of};
+use crate::dataset::catalog::{self, AUDIO_EXTENSIONS, Catalog, PASSED_OVER_EXTENSIONS};
 use crate::dataset::demo;
 #[cfg(feature = "download")]
 use crate::dataset::download::{ArchiveSource, DownloadOptions, fetch_dataset};
 use crate::dataset::verify::{self, ESC50_WAV};
 use crate::error::{Error, Result};
-use crate::files::hash::fnv1a;
+use crate::files::{self, content, names};
+
+/// Beside the recordings of an archive: a hash of the archive.
+const ARCHIVE_FILE: &str = ".archive-xxh3";
 
 /// The folder the ESC-50 archive is unpacked to, named as GitHub names its top-level folder.
 const ESC50_FOLDER: &str = "ESC-50-master";
-
-/// How much of an archive's name its folder keeps, in characters.
-const MAX_NAME: usize = 60;
 
 /// The folder the config's data set lies in, whether it is there yet or not.
 ///
@@ -29,11 +29,12 @@ pub fn root(config: &Config) -> PathBuf {
         DataSource::Demo => data.raw_dir.join("demo"),
         DataSource::Esc10 | DataSource::Esc50 => data.raw_dir.join(ESC50_FOLDER),
         DataSource::Folder(path) => path.clone(),
+        DataSource::Table(path) => folder_of(path).to_path_buf(),
         DataSource::Archive(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            data.raw_dir.join(folder_of(&data.source.name(), &path.to_string_lossy()))
+            data.raw_dir.join(names::unique(&data.source.name(), &path.to_string_lossy()))
         }
-        DataSource::Url(url) => data.raw_dir.join(folder_of(&name_in(url, &data.source.name()), url)),
+        DataSource::Url(url) => data.raw_dir.join(names::unique(&name_in(url, &data.source.name()), url)),
     }
 }
 
@@ -67,8 +68,17 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
     Ok(catalog)
 }
 
-/// Names the files of a person's data set that look like sound and have no part in it.
+/// How many entries that cannot be read are named.
+const NAMED: usize = 20;
+
+/// Names what of a person's data set looks like sound and has no part in it.
 fn tell_passed_over(catalog: &Catalog) -> Result<()> {
+    for (entry, reason) in catalog.unreadable.iter().take(NAMED) {
+        println!("  passed over: {entry:?}: {reason}");
+    }
+    if catalog.unreadable.len() > NAMED {
+        println!("  and {} more", catalog.unreadable.len() - NAMED);
+    }
     let clips: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
     let mut files = catalog::passed_over(&catalog.audio_dir)?;
     files.retain(|file| !clips.contains(file.as_str()));
@@ -90,17 +100,6 @@ fn name_in(url: &str, last: &str) -> String {
     }
 }
 
-/// A folder name that is neither hidden nor another data set's: the plain characters of `name`, and a hash of its origin.
-fn folder_of(name: &str, origin: &str) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let name: String = name.chars().map(plain).take(MAX_NAME).collect();
-    let name = match name.trim_matches(['.', '-', '_']) {
-        "" => "archive",
-        name => name,
-    };
-    format!("{name}-{:08x}", fnv1a(origin.as_bytes()) as u32)
-}
-
 /// Whether the config's data set is on disk.
 pub(crate) fn is_there(config: &Config) -> bool {
     !is_missing(&root(config))
@@ -117,8 +116,41 @@ fn no_such_folder(root: &Path) -> Error {
         root: root.into(),
         expected: "a folder with recordings".into(),
         found: if root.exists() { "an empty one".into() } else { "none of this name".into() },
-        next: "Correct the path; or set DATASET to demo, esc10, esc50, a folder, a .tar.gz archive or a URL.".into(),
+        next: format!(
+            "{}Correct the path; or set DATASET to demo, esc10, esc50, a folder, a table, a .tar.gz archive or a URL.",
+            tilde(root)
+        ),
     }
+}
+
+/// A home folder that the shell did not write out.
+fn tilde(path: &Path) -> &'static str {
+    if path.starts_with("~") { "A ~ in quotes is not your home folder: write $HOME. " } else { "" }
+}
+
+/// Tells what a file is that was named in place of a data set, if it is one that holds none.
+fn check_kind(path: &Path) -> Result<()> {
+    let is = |extensions: &[&str]| catalog::has_extension(path, extensions);
+    let next = match () {
+        _ if is(&AUDIO_EXTENSIONS) || is(&PASSED_OVER_EXTENSIONS) => {
+            "To have it named, put it into data/test/; to train, make a folder of recordings for each class and name the folder around them."
+        }
+        _ if is(&["zip", "7z", "rar", "bz2", "xz", "zst"]) => {
+            "Unpack it and name the folder, or pack it anew: tar czf sounds.tar.gz sounds"
+        }
+        _ if is(&["xlsx", "xls", "ods", "json", "jsonl", "parquet", "txt"]) => {
+            "Save it as a CSV with the columns filename and category, and name that."
+        }
+        _ if is(&["safetensors", "pt", "onnx", "ipynb", "npy", "npz"]) => "Name a folder with recordings.",
+        _ => return Ok(()),
+    };
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    Err(Error::Dataset {
+        root: path.into(),
+        expected: "a folder, a table (.csv) or an archive (.tar.gz)".into(),
+        found: format!("a .{extension} file"),
+        next: next.into(),
+    })
 }
 
 /// Whether the data set is one that lists every file it has, in the ESC-50 layout and format, and lies in a folder made here.
@@ -127,7 +159,7 @@ fn promises_completeness(config: &Config, root: &Path) -> bool {
         _ if config.data.metadata_path.is_some() => false,
         DataSource::Demo | DataSource::Esc10 | DataSource::Esc50 => true,
         DataSource::Archive(_) | DataSource::Url(_) => root.join("meta/esc50.csv").is_file(),
-        DataSource::Folder(_) => false,
+        DataSource::Folder(_) | DataSource::Table(_) => false,
     }
 }
 
@@ -160,36 +192,36 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
             }
             Ok(())
         }
-        DataSource::Folder(_) => Ok(()),
-        source if !is_missing(root) => {
-            tell_if_newer(source, root);
-            Ok(())
-        }
-        #[cfg(feature = "download")]
-        DataSource::Esc10 | DataSource::Esc50 => fetch(ArchiveSource::Url(config.data.esc50_url.clone()), root),
-        #[cfg(feature = "download")]
-        DataSource::Url(url) => fetch(ArchiveSource::Url(url.clone()), root),
-        #[cfg(feature = "download")]
-        DataSource::Archive(path) => fetch(ArchiveSource::File(path.clone()), root),
-        #[cfg(not(feature = "download"))]
-        source => Err(Error::Download {
-            url: source.to_string(),
-            reason: "this build has no downloader".into(),
-            next: format!("Unpack the archive to {} by hand, or build with the feature \"download\".", root.display()),
+        DataSource::Folder(_) | DataSource::Table(_) => Ok(()),
+        DataSource::Archive(path) if path.is_file() => check_kind(path).and_then(|()| unpacked(path, root)),
+        _ if !is_missing(root) => Ok(()),
+        DataSource::Archive(path) => Err(no_such_folder(path)),
+        DataSource::Esc10 | DataSource::Esc50 => fetch(config.data.esc50_url.as_str().into(), root),
+        DataSource::Url(url) => fetch(url.as_str().into(), root),
+    }
+}
+
+/// Unpacks an archive of this machine, unless that was done: then it must be the same archive as it was.
+fn unpacked(path: &Path, root: &Path) -> Result<()> {
+    let stamp = root.join(ARCHIVE_FILE);
+    let hash = content::hash_file(path)?;
+    if is_missing(root) {
+        fetch(ArchiveSource::File(path.to_path_buf()), root)?;
+        return files::write_bytes(&stamp, hash.as_bytes());
+    }
+    match fs::read_to_string(&stamp) {
+        // What was unpacked by an older version tells nothing of its archive.
+        Ok(known) if known != hash => Err(Error::Dataset {
+            root: root.into(),
+            expected: format!("what {} holds", path.display()),
+            found: "what another archive of this name held".into(),
+            next: "Move that folder away, and this one is unpacked in its place.".into(),
         }),
+        _ => Ok(()),
     }
 }
 
-/// Says so when an archive has changed since it was unpacked; what was unpacked may hold a person's work by now.
-fn tell_if_newer(source: &DataSource, root: &Path) {
-    let DataSource::Archive(path) = source else { return };
-    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    if modified(path).is_some_and(|archive| modified(root).is_some_and(|unpacked| archive > unpacked)) {
-        let (path, root) = (path.display(), root.display());
-        println!("note: {path} is newer than {root}, which is used; move that folder away to unpack the archive again");
-    }
-}
-
+/// Unpacks what lies at an address or a path.
 #[cfg(feature = "download")]
 fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
     let fetched = fetch_dataset(&source, root, &DownloadOptions::default())?;
@@ -197,17 +229,30 @@ fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
     Ok(())
 }
 
+#[cfg(not(feature = "download"))]
+fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
+    Err(Error::Download {
+        url: source.into(),
+        reason: "this build has no downloader".into(),
+        next: format!("Unpack the archive to {} by hand, or build with the feature \"download\".", root.display()),
+    })
+}
+
 fn open_whole(config: &Config, root: &Path) -> Result<Catalog> {
     if is_missing(root) {
-        if config.data.metadata_path.is_some() || matches!(config.data.source, DataSource::Folder(_)) {
+        if config.data.metadata_path.is_some()
+            || matches!(config.data.source, DataSource::Folder(_) | DataSource::Table(_))
+        {
             return Err(no_such_folder(root));
         }
         return Err(Error::StageMissing { stage: "Download and verify", path: root.into() });
     }
-    match &config.data.metadata_path {
-        Some(table) => Catalog::from_csv(table, root),
-        None => Ok(Catalog { name: config.data.source.name(), ..Catalog::open(root)? }),
-    }
+    let catalog = match (&config.data.metadata_path, &config.data.source) {
+        (Some(table), _) => return Catalog::from_csv(table, root),
+        (None, DataSource::Table(table)) => Catalog::from_table(table)?,
+        (None, _) => Catalog::open(root)?,
+    };
+    Ok(Catalog { name: config.data.source.name(), ..catalog })
 }
 
 /// The part of a data set that the config asks for.

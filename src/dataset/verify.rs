@@ -70,11 +70,10 @@ impl fmt::Display for VerifyReport {
 /// [`Error::Dataset`] with the first faults by name and the count of all; [`Error::Io`] when the folder cannot be read.
 pub fn verify(catalog: &Catalog, expected: Option<WavInfo>) -> Result<VerifyReport> {
     let rows: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
-    let mut faults: Vec<(String, String)> = audio_files(&catalog.audio_dir)?
-        .into_iter()
-        .filter(|file| !rows.contains(file.as_str()))
-        .map(|file| (file, "a file without a row".into()))
-        .collect();
+    let walk = audio_files(&catalog.audio_dir)?;
+    let mut faults = walk.unreadable;
+    let unlisted = walk.files.into_iter().filter(|file| !rows.contains(file.as_str()));
+    faults.extend(unlisted.map(|file| (file, "a file without a row".to_owned())));
     let report = look_at(catalog, |clip, path| check(clip, path, expected.as_ref()));
     faults.extend(report.faults.iter().cloned());
     if faults.is_empty() {

@@ -1,27 +1,12 @@
 //! Archives made on the spot: a small sound data set, and the tar and gzip around it.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use audio_transformer::internals::front_end::audio::{Waveform, wav_bytes};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+#[path = "packing.rs"]
+mod packing;
 
-/// Files of a data set by their path.
-pub type Files = Vec<(String, Vec<u8>)>;
-
-/// A WAV of noise, different for every seed, so that it hardly compresses.
-pub fn noise_wav(n_frames: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
-    let samples = (0..n_frames).map(|_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as i32 as f32 / 2_147_483_648.0
-    });
-    wav_bytes(&Waveform { samples: samples.collect(), sample_rate: 44_100 }).unwrap()
-}
+pub use packing::*;
 
 /// Four clips of noise in the ESC-50 layout and format, 1.8 MB.
 pub fn esc50_files() -> Files {
@@ -41,23 +26,6 @@ pub fn esc50_files_of(num_clips: usize) -> Files {
     files.insert(0, ("ESC-50-master/README.md".into(), b"Noise.\n".to_vec()));
     files.insert(1, ("ESC-50-master/meta/esc50.csv".into(), table.into_bytes()));
     files
-}
-
-pub fn pack<'a>(files: impl IntoIterator<Item = &'a (String, Vec<u8>)>) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (path, content) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, path, &content[..]).unwrap();
-    }
-    tar.into_inner().unwrap()
-}
-
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(bytes).unwrap();
-    gzip.finish().unwrap()
 }
 
 /// Fails unless `folder` holds exactly these files, without the archive's top folder.

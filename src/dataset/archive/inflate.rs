@@ -13,6 +13,10 @@ const READ_BYTES: usize = 128 << 10;
 const CHUNK_BYTES: usize = 256 << 10;
 const MAX_WAITING: usize = 16;
 
+/// The first block of a tar, in bytes, and where in it POSIX and GNU tars have their mark.
+const TAR_BLOCK: u64 = 512;
+const TAR_MARK_AT: usize = 257;
+
 /// What files that are no gzip start with, and what to tell about them.
 const SIGNATURES: [(&[u8], &str); 8] = [
     (b"PK\x03\x04", "a zip archive: repack it as .tar.gz"),
@@ -46,9 +50,19 @@ impl<R: Read> Inflater<R> {
     pub fn run(self, archive: &str) -> Result<(), Failure> {
         let mut source = BufReader::with_capacity(READ_BYTES, Tap { source: self.source, failure: None });
         let mut start = Vec::new();
-        let peeked = source.by_ref().take(6).read_to_end(&mut start);
+        let peeked = source.by_ref().take(TAR_BLOCK).read_to_end(&mut start);
         if let (Err(_), Some(error)) = (peeked, source.get_mut().failure.take()) {
             return Err(Failure::Source(error));
+        }
+        let is_tar = start.get(TAR_MARK_AT..).is_some_and(|rest| rest.starts_with(b"ustar"));
+        if is_tar {
+            let mut plain = Cursor::new(start).chain(source);
+            let copied = hand_over(&mut plain, &self.full, &self.spent);
+            let (_, source) = plain.into_inner();
+            return match (source.into_inner().failure, copied) {
+                (Some(error), _) => Err(Failure::Source(error)),
+                (None, copied) => copied.map_err(Failure::Source),
+            };
         }
         if !start.starts_with(b"\x1F\x8B") {
             return Err(no_gzip(archive, &start));
@@ -93,10 +107,10 @@ fn hand_over(gzip: &mut impl Read, full: &SyncSender<Vec<u8>>, spent: &Receiver<
 
 fn no_gzip(archive: &str, start: &[u8]) -> Failure {
     if start.len() < 2 {
-        return Failure::Truncated(refuse(archive, "as a whole", "a .tar.gz archive", "an empty file"));
+        return Failure::Truncated(refuse(archive, "as a whole", "a .tar.gz or .tar archive", "an empty file"));
     }
     let found = SIGNATURES.iter().find(|(signature, _)| start.starts_with(signature)).map_or("", |(_, found)| found);
-    Failure::Final(refuse(archive, "as a whole", "a .tar.gz archive", found))
+    Failure::Final(refuse(archive, "as a whole", "a .tar.gz or .tar archive", found))
 }
 
 /// The reading end. Its end of file is also what it shows after a failure of the other end, which tells the reason.

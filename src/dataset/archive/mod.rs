@@ -1,4 +1,4 @@
-//! Unpacks a gzipped tar into a folder as it streams in, with flat memory, and trusts nothing in it.
+//! Unpacks a tar, gzipped or plain, into a folder as it streams in, with flat memory, and trusts nothing in it.
 //!
 //! Two threads share the work: one reads and inflates, the other (the caller's) parses the tar and writes the files. What
 //! is held in memory is a few chunks between them, whatever the size of the archive.
@@ -16,6 +16,7 @@ use std::thread;
 
 use tar::EntryType;
 
+use crate::dataset::catalog::{AUDIO_EXTENSIONS, has_extension};
 use crate::error::{Error, Result};
 pub(crate) use failure::Failure;
 use failure::refuse;
@@ -28,6 +29,8 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 const MAX_PATH_BYTES: usize = 1024;
 /// How much of an archive's own words an error quotes, in characters.
 const MAX_QUOTED_CHARS: usize = 100;
+/// What systems add to archives by themselves.
+const JUNK: [&str; 5] = ["__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".Spotlight-V100"];
 /// How much is written at once, in bytes.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -55,10 +58,11 @@ pub(crate) struct Unpacked {
     pub bytes: u64,
 }
 
-/// Unpacks the gzipped tar in `source` into the existing, empty `folder`, without the archive's one top folder.
+/// Unpacks the tar in `source`, gzipped or plain, into the existing, empty `folder`. Where one folder holds all the rest, as archives of
+/// GitHub have it, it is left out, unless it is a class by itself: a folder of sounds alone.
 ///
-/// `archive` is its name for errors. Only regular files and folders are made, with the permissions any new file gets. Files
-/// named `._*`, which macOS's tar adds for attributes, are passed over.
+/// `archive` is its name for errors. Only regular files and folders are made, with the permissions any new file gets. What
+/// systems add of their own (`._*`, `.DS_Store`, `__MACOSX/`, …) is passed over.
 pub(crate) fn unpack(
     source: impl Read + Send,
     archive: &str,
@@ -68,9 +72,10 @@ pub(crate) fn unpack(
     let (inflater, chunks) = inflate::pipe(source);
     thread::scope(|scope| {
         let inflated = scope.spawn(move || inflater.run(archive));
-        let unpacked = Untar { archive, folder, limits, top: None, unpacked: Unpacked::default() }.run(chunks);
+        let unpacked = Untar { archive, folder, limits, unpacked: Unpacked::default() }.run(chunks);
         // Whatever broke the stream is the cause of what the tar parser saw.
         inflated.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))?;
+        let unpacked = unpacked.and_then(|unpacked| leave_out_top(folder).map(|()| unpacked));
         unpacked.map_err(Failure::Final)
     })
 }
@@ -81,12 +86,36 @@ fn damaged(error: &io::Error) -> String {
     format!("damaged data ({})", words.escape_debug())
 }
 
+/// Lifts what lies in the one top folder of an archive, where nothing of the data set is beside it and it is more than a class.
+fn leave_out_top(folder: &Path) -> Result<()> {
+    let listed = |folder: &Path| -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder).map_err(Error::io("read folder", folder))?;
+        entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("read folder", folder))).collect()
+    };
+    let (tops, beside): (Vec<PathBuf>, Vec<PathBuf>) = listed(folder)?.into_iter().partition(|path| path.is_dir());
+    let [top] = &tops[..] else { return Ok(()) };
+    let inside = listed(top)?;
+    let is_table = |path: &PathBuf| has_extension(path, &["csv"]);
+    let is_part = |path: &PathBuf| is_table(path) || has_extension(path, &AUDIO_EXTENSIONS);
+    let collides = |path: &PathBuf| beside.iter().any(|beside| beside.file_name() == path.file_name());
+    let is_more_than_a_class = inside.iter().any(|path| path.is_dir() || is_table(path));
+    if !is_more_than_a_class || beside.iter().any(is_part) || inside.iter().any(collides) {
+        return Ok(());
+    }
+    // Under a name that nothing in it has.
+    let aside = folder.join(format!(".{}.top", std::process::id()));
+    fs::rename(top, &aside).map_err(Error::io("rename", top))?;
+    for path in listed(&aside)? {
+        let place = folder.join(path.file_name().unwrap_or_default());
+        fs::rename(&path, &place).map_err(Error::io("rename", &path))?;
+    }
+    fs::remove_dir(&aside).map_err(Error::io("remove", &aside))
+}
+
 struct Untar<'a> {
     archive: &'a str,
     folder: &'a Path,
     limits: &'a Limits,
-    /// The one top folder, once seen.
-    top: Option<String>,
     unpacked: Unpacked,
 }
 
@@ -137,7 +166,7 @@ impl Untar<'_> {
         if !is_folder && !matches!(kind, EntryType::Regular | EntryType::Continuous) {
             return Err(refuse(self.archive, &place, "a file or a folder", describe(kind)));
         }
-        let Some(path) = self.below_top(&name, is_folder, &place)? else { return Ok(()) };
+        let Some(path) = self.inside(&name, &place)? else { return Ok(()) };
         if is_folder {
             return self.create_folder(&path, &place);
         }
@@ -149,9 +178,6 @@ impl Untar<'_> {
         if self.unpacked.bytes > self.limits.total_bytes {
             let limit = format!("{} bytes in all files", self.limits.total_bytes);
             return Err(self.too_much(&place, limit, self.unpacked.bytes));
-        }
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"._")) {
-            return Ok(());
         }
         self.unpacked.files += 1;
         if let Some(parent) = path.parent() {
@@ -177,8 +203,8 @@ impl Untar<'_> {
         Ok(())
     }
 
-    /// Where an entry goes, or `None` for the top folder itself.
-    fn below_top(&mut self, name: &[u8], is_folder: bool, place: &str) -> Result<Option<PathBuf>> {
+    /// Where an entry goes, or `None` for the folder itself and for what a system added.
+    fn inside(&self, name: &[u8], place: &str) -> Result<Option<PathBuf>> {
         let inside = "a path inside the archive's folder, in UTF-8, of at most 1024 bytes";
         let leaves = |found: &str| refuse(self.archive, place, inside, found);
         let name = std::str::from_utf8(name).map_err(|_| leaves("another encoding"))?;
@@ -188,32 +214,20 @@ impl Untar<'_> {
         if name.contains(['\\', '\0']) {
             return Err(leaves("a backslash or a zero byte"));
         }
-        let mut parts = Vec::new();
+        let mut path = self.folder.to_path_buf();
+        let mut is_junk = false;
         for component in Path::new(name).components() {
             match component {
-                Component::Normal(part) => parts.push(part),
+                Component::Normal(part) => {
+                    is_junk |= part.to_str().is_some_and(|part| part.starts_with("._") || JUNK.contains(&part));
+                    path.push(part);
+                }
                 Component::CurDir => {}
                 Component::ParentDir => return Err(leaves("a path that climbs out of it")),
                 Component::RootDir | Component::Prefix(_) => return Err(leaves("an absolute path")),
             }
         }
-        let Some((top, below)) = parts.split_first() else { return Ok(None) };
-        let top = top.to_string_lossy();
-        if below.is_empty() && !is_folder && !top.starts_with("._") {
-            return Err(refuse(self.archive, place, "one top folder that holds everything", "a file outside"));
-        }
-        if below.is_empty() && !is_folder {
-            return Ok(None);
-        }
-        match &self.top {
-            Some(first) if *first != top => {
-                let found = format!("a second one beside {first:?}");
-                return Err(refuse(self.archive, place, "one top folder that holds everything", found));
-            }
-            _ => self.top = Some(top.into_owned()),
-        }
-        let below: PathBuf = below.iter().collect();
-        Ok((below != Path::new("")).then(|| self.folder.join(below)))
+        Ok((!is_junk && path != self.folder).then_some(path))
     }
 
     fn create_folder(&self, path: &Path, place: &str) -> Result<()> {

@@ -28,13 +28,30 @@ pub(super) fn number_from_zero(clips: &mut [Clip]) {
     }
 }
 
-/// Numbers the classes `0..num_classes` in alphabetical order.
+/// Numbers the classes `0..num_classes` in alphabetical order, numbers in their names by value: 2 comes before 10.
 pub(super) fn number_by_name(clips: &mut [Clip]) {
-    let names: BTreeSet<String> = clips.iter().map(|clip| clip.category.clone()).collect();
+    let names: BTreeSet<&str> = clips.iter().map(|clip| clip.category.as_str()).collect();
+    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
+    // Stable: what is equal by value, as 1 and 01, stays in alphabetical order.
+    names.sort_by_cached_key(|name| natural(name));
     let rank: BTreeMap<String, usize> = names.into_iter().zip(0..).collect();
     for clip in clips {
         clip.target = rank[&clip.category];
     }
+}
+
+/// A name as text and the numbers in it, longer ones than any that is meant as one by their digits.
+fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut parts = vec![(String::new(), 0)];
+    let mut rest = name;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let digits = rest[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - start);
+        let number = rest[start..start + digits].parse().unwrap_or(u64::MAX);
+        parts.push((rest[..start].to_owned(), number));
+        rest = &rest[start + digits..];
+    }
+    parts.push((rest.to_owned(), 0));
+    parts
 }
 
 /// The recording a file was cut from, as far as its name tells.

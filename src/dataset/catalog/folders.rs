@@ -1,27 +1,33 @@
 //! Class folders: the label of a file is the folder it lies in.
 
-use std::fs;
 use std::path::Path;
 
 use super::clip::{Clip, number_by_name, source_of};
 use super::folds;
+use super::walk::{Faults, Walk, audio_files};
 use crate::error::{Error, Result};
 
-/// File extensions taken for audio, in lower case. What is inside decides later how a file is decoded.
-pub const AUDIO_EXTENSIONS: [&str; 9] = ["wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "m4a", "aac"];
-
-/// Extensions of other sound files, in lower case. They are left out of class folders, because hardly any of these formats
-/// is read here; [`passed_over`] tells where they are.
-pub const PASSED_OVER_EXTENSIONS: [&str; 21] = [
-    "aif", "aiff", "aifc", "wma", "mp4", "webm", "mka", "caf", "amr", "3gp", "ac3", "ape", "wv", "au", "snd", "mp2",
-    "spx", "w64", "rf64", "mpc", "ra",
+/// Names that split a data set and label nothing, in lower case and without a number behind them.
+const SPLITS: [&str; 12] = [
+    "train",
+    "training",
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+    "eval",
+    "evaluation",
+    "fold",
+    "split",
 ];
 
-/// How deep a folder is searched: far deeper than people file sounds, and a bound on what a hostile tree can cost.
-const MAX_DEPTH: usize = 16;
-
-pub(super) fn read(root: &Path) -> Result<Vec<Clip>> {
-    let mut clips: Vec<Clip> = audio_files(root)?
+/// The clips in class folders, and what could not be looked into.
+pub(super) fn read(root: &Path) -> Result<(Vec<Clip>, Faults)> {
+    let Walk { files, unreadable } = audio_files(root)?;
+    refuse_splits(&files, root)?;
+    let mut clips: Vec<Clip> = files
         .into_iter()
         .filter_map(|filename| {
             let category = filename.split_once('/')?.0.to_string();
@@ -45,72 +51,28 @@ pub(super) fn read(root: &Path) -> Result<Vec<Clip>> {
         });
     }
     folds::assign(&mut clips, root)?;
-    Ok(clips)
+    Ok((clips, unreadable))
 }
 
-/// The audio files under `root` at any depth, told by their extension, as sorted `/`-separated paths relative to it.
-///
-/// Hidden files and folders are passed over, and links to folders are not followed.
-///
-/// # Errors
-/// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when a file name is not UTF-8.
-pub fn audio_files(root: &Path) -> Result<Vec<String>> {
-    files_with(root, &AUDIO_EXTENSIONS)
-}
-
-/// The files under `root` that [`audio_files`] leaves out although their extension, of [`PASSED_OVER_EXTENSIONS`], names a
-/// kind of sound file, in the same form.
-///
-/// # Errors
-/// As [`audio_files`].
-pub fn passed_over(root: &Path) -> Result<Vec<String>> {
-    files_with(root, &PASSED_OVER_EXTENSIONS)
-}
-
-fn files_with(root: &Path, extensions: &[&str]) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    walk(root, "", 0, &|path| has_extension(path, extensions), &mut found)?;
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn walk(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    is_wanted: &impl Fn(&Path) -> bool,
-    found: &mut Vec<String>,
-) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io("read folder", folder))? {
-        let entry = entry.map_err(Error::io("read folder", folder))?;
-        let kind = entry.file_type().map_err(Error::io("read", entry.path()))?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else {
-            return Err(Error::Dataset {
-                root: folder.to_path_buf(),
-                expected: "file names in UTF-8".into(),
-                found: format!("{name:?}"),
-                next: "Rename this file.".into(),
-            });
-        };
-        if name.starts_with('.') {
-            continue;
-        }
-        if kind.is_dir() && depth < MAX_DEPTH {
-            walk(&entry.path(), &format!("{prefix}{name}/"), depth + 1, is_wanted, found)?;
-        } else if is_wanted(&entry.path()) {
-            found.push(format!("{prefix}{name}"));
-        }
+/// Refuses folders that are all called after parts of a data set and hold folders of their own: a network would learn to tell the
+/// training set from the test set.
+fn refuse_splits(files: &[String], root: &Path) -> Result<()> {
+    let is_split = |name: &str| {
+        let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_ .".contains(c)).to_lowercase();
+        SPLITS.contains(&plain.as_str())
+    };
+    let mut in_folders = files.iter().filter_map(|file| file.split_once('/')).peekable();
+    if in_folders.peek().is_none() || !in_folders.all(|(top, below)| is_split(top) && below.contains('/')) {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Whether this is a file with an extension of [`AUDIO_EXTENSIONS`].
-pub(crate) fn is_audio(path: &Path) -> bool {
-    has_extension(path, &AUDIO_EXTENSIONS)
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    extensions.contains(&extension.to_ascii_lowercase().as_str()) && path.is_file()
+    let mut tops: Vec<&str> = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
+    tops.dedup();
+    Err(Error::Dataset {
+        root: root.to_path_buf(),
+        expected: "one folder per class".into(),
+        found: format!("folders that split a data set, {}, with folders in them", tops.join(", ")),
+        next: "Name one of them (its folders are then the classes), or write a metadata.csv with the columns filename, category and \
+               fold."
+            .into(),
+    })
 }

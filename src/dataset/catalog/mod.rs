@@ -14,6 +14,7 @@
 
 mod clip;
 mod folds;
+mod walk;
 mod folders;
 mod table;
 
@@ -21,12 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::config::folder_of;
 use crate::error::{Error, Result};
 
 pub use clip::Clip;
 use clip::number_from_zero;
-pub(crate) use folders::is_audio;
-pub use folders::{AUDIO_EXTENSIONS, PASSED_OVER_EXTENSIONS, audio_files, passed_over};
+pub use walk::{AUDIO_EXTENSIONS, Faults, PASSED_OVER_EXTENSIONS, Walk, audio_files, passed_over};
+pub(crate) use walk::{has_extension, is_audio};
 
 /// The clips of a data set, in the order of its table (or of their paths).
 #[derive(Clone, Debug)]
@@ -37,7 +39,12 @@ pub struct Catalog {
     pub audio_dir: PathBuf,
     /// The clips: at least two classes, no file twice.
     pub clips: Vec<Clip>,
+    /// What of class folders could not be looked into, with the reason.
+    pub unreadable: Faults,
 }
+
+/// Where the recordings of a table lie, if not beside it.
+const AUDIO_FOLDERS: [&str; 6] = ["audio", "clips", "wav", "wavs", "sounds", "data"];
 
 impl Catalog {
     /// Reads `root/meta/esc50.csv` (`filename, fold, target, category, esc10, src_file`), with the audio in `root/audio`.
@@ -53,7 +60,7 @@ impl Catalog {
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
         let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
-        Ok(Catalog { name, audio_dir: root.join("audio"), clips })
+        Ok(Catalog { name, audio_dir: root.join("audio"), clips, unreadable: Vec::new() })
     }
 
     /// Reads a table with the columns `filename` (relative to `audio_dir`) and `category`, and, where known, `fold`
@@ -71,7 +78,7 @@ impl Catalog {
     pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
         let clips = table::read(csv, table::Layout::Plain)?;
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
-        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips })
+        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new() })
     }
 
     /// Takes every folder in `root` that holds audio files (at any depth) for a class of that name. Folds are made as in
@@ -80,8 +87,8 @@ impl Catalog {
     /// # Errors
     /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when there are fewer than two classes or two sources.
     pub fn from_class_folders(root: &Path) -> Result<Self> {
-        let clips = folders::read(root)?;
-        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips })
+        let (clips, unreadable) = folders::read(root)?;
+        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable })
     }
 
     /// Reads the data set in `root`, whichever layout it has.
@@ -96,11 +103,37 @@ impl Catalog {
             return Self::from_esc50(root);
         }
         let Some(csv) = find_table(root)? else { return Self::from_class_folders(root) };
-        let mut catalog = Self::from_csv(&csv, root)?;
-        let audio = root.join("audio");
-        let beside = catalog.clips.first().is_some_and(|clip| catalog.path(clip).is_file());
-        if !beside && audio.is_dir() {
-            catalog.audio_dir = audio;
+        Self::from_table(&csv)
+    }
+
+    /// Reads a table with the recordings beside it or in one of the usual folders there (`audio`, `clips`, `wav`, `wavs`, `sounds`,
+    /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there.
+    ///
+    /// # Errors
+    /// As [`Catalog::from_csv`].
+    pub fn from_table(csv: &Path) -> Result<Self> {
+        let root = folder_of(csv);
+        let mut catalog = Self::from_csv(csv, root)?;
+        let folders: Vec<&str> =
+            [""].into_iter().chain(AUDIO_FOLDERS).filter(|folder| root.join(folder).is_dir()).collect();
+        let has = |folder: &str, clip: &Clip| root.join(folder).join(&clip.filename).is_file();
+        let n_files = |folder: &str| catalog.clips.iter().filter(|clip| has(folder, clip)).count();
+        // Of folders with equally many the first.
+        let home = folders.iter().copied().rev().max_by_key(|folder| n_files(folder)).unwrap_or("");
+        let place = |clip: &Clip| match has(home, clip) {
+            true => Some(home),
+            false => folders.iter().copied().find(|folder| has(folder, clip)),
+        };
+        let places: Vec<Option<&str>> = catalog.clips.iter().map(place).collect();
+        if places.iter().flatten().all(|folder| *folder == home) {
+            catalog.audio_dir = root.join(home);
+            return Ok(catalog);
+        }
+        // Some here, some there: every file by its path from the table on.
+        for (clip, folder) in catalog.clips.iter_mut().zip(places) {
+            if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
+                clip.filename = format!("{folder}/{}", clip.filename);
+            }
         }
         Ok(catalog)
     }

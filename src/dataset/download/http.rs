@@ -24,7 +24,7 @@ const REAL_PROGRESS: u64 = 1_000_000;
 const TRY_LATER: &str =
     "Check the network and run this stage again; or get the archive in another way and set DATASET to its path.";
 const NO_CLIENT: &str = "Install the system's CA certificates (on Debian and Ubuntu: apt-get install ca-certificates).";
-const CHECK_ADDRESS: &str = "Check the address, or set ESC50_URL to another.";
+const CHECK_ADDRESS: &str = "Check the address; ESC-50 itself is also fetched from a mirror that ESC50_URL names.";
 
 /// An address, and how many requests have gone there since the last real progress.
 pub(super) struct Server {

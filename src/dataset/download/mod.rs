@@ -30,7 +30,8 @@ pub enum ArchiveSource {
 impl From<&str> for ArchiveSource {
     /// Takes what starts with `http://` or `https://` for an address, anything else for a file.
     fn from(source: &str) -> Self {
-        if ["http://", "https://"].iter().any(|scheme| source.starts_with(scheme)) {
+        let lower = source.to_ascii_lowercase();
+        if ["http://", "https://"].iter().any(|scheme| lower.starts_with(scheme)) {
             ArchiveSource::Url(source.into())
         } else {
             ArchiveSource::File(source.into())

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::classifier::{Classifier, Prediction};
 use crate::config::Config;
-use crate::dataset::catalog::{audio_files, passed_over};
+use crate::dataset::catalog::{Walk, audio_files, passed_over};
 use crate::error::{Error, Result};
 
 /// The predictions for a folder.
@@ -26,8 +26,8 @@ pub struct FolderPredictions {
 pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
     let mut classifier = Classifier::of_run(config)?;
     let dir = &config.data.test_dir;
-    let paths = recordings(dir)?;
-    if paths.is_empty() {
+    let walk = walk(dir)?;
+    if walk.files.is_empty() && walk.unreadable.is_empty() {
         let expected = "at least one audio file".to_owned();
         let next = "Put recordings there, or call copy_examples to try clips of the held-out fold.".to_owned();
         return Err(Error::Dataset { root: dir.clone(), expected, found: "none".into(), next });
@@ -36,7 +36,12 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
         println!("passed over {name}: this format is not read");
     }
     let mut result = FolderPredictions { predictions: Vec::new(), failed: Vec::new() };
-    for path in paths {
+    for (name, found) in walk.unreadable {
+        let (path, expected) = (dir.join(name), "an entry that can be read".into());
+        let error = Error::Audio { path: path.clone(), offset: None, expected, found };
+        result.failed.push((path, error));
+    }
+    for path in walk.files.iter().map(|name| dir.join(name)) {
         match classifier.predict_file(&path) {
             Ok(prediction) => result.predictions.push(prediction),
             Err(error) => result.failed.push((path, error)),
@@ -47,8 +52,10 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
 
 /// The recordings in a folder, by name; none in one that is not there.
 pub(super) fn recordings(dir: &Path) -> Result<Vec<PathBuf>> {
-    if !dir.exists() {
-        return Ok(Vec::new());
-    }
-    Ok(audio_files(dir)?.iter().map(|name| dir.join(name)).collect())
+    Ok(walk(dir)?.files.iter().map(|name| dir.join(name)).collect())
+}
+
+/// What a folder holds; nothing where there is none.
+fn walk(dir: &Path) -> Result<Walk> {
+    if dir.exists() { audio_files(dir) } else { Ok(Walk::default()) }
 }

@@ -1,0 +1,259 @@
+//! What people name as their data set: folders with a bad entry, links, tables, archives as they pack them, and files that are none of these.
+#![cfg(feature = "download")]
+
+#[path = "support/packing.rs"]
+mod packing;
+
+use std::fs;
+use std::path::PathBuf;
+
+use audio_transformer::catalog::{Catalog, audio_files};
+use audio_transformer::config::{Config, DataConfig, DataSource};
+use audio_transformer::{Error, acquire, open_catalog};
+use packing::{Files, gzip, noise_wav, pack};
+
+struct Case {
+    dir: tempfile::TempDir,
+}
+
+impl Case {
+    fn new() -> Self {
+        Case { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Short noises under these names.
+    fn sounds(&self, names: &[&str]) -> PathBuf {
+        for (seed, name) in names.iter().enumerate() {
+            self.write(name, noise_wav(500, seed as u32));
+        }
+        self.path("s")
+    }
+
+    fn config(&self, source: DataSource) -> Config {
+        let data = DataConfig { source, metadata_path: None, raw_dir: self.path("raw"), ..Default::default() };
+        Config { data, ..Default::default() }
+    }
+
+    /// What `DATASET=<name>` would take.
+    fn acquire(&self, name: &str) -> audio_transformer::Result<Catalog> {
+        acquire(&self.config(DataSource::parse(name)))
+    }
+}
+
+fn files(catalog: &Catalog) -> Vec<&str> {
+    catalog.clips.iter().map(|clip| clip.filename.as_str()).collect()
+}
+
+const FOUR: [&str; 4] = ["s/bark/1.wav", "s/bark/2.wav", "s/rain/1.wav", "s/rain/2.wav"];
+
+#[cfg(unix)]
+#[test]
+fn one_bad_entry_is_listed_and_the_others_are_read() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let case = Case::new();
+    let root = case.sounds(&FOUR);
+    fs::write(root.join("rain").join(OsStr::from_bytes(b"caf\xE9.wav")), noise_wav(500, 9)).unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("bark/gone.wav")).unwrap();
+    std::os::unix::fs::symlink("..", root.join("bark/loop")).unwrap();
+    let mut deep = root.join("rain");
+    for _ in 0..20 {
+        deep.push("deeper");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("a.wav"), noise_wav(500, 10)).unwrap();
+
+    let walk = audio_files(&root).unwrap();
+    assert_eq!(walk.files, ["bark/1.wav", "bark/2.wav", "rain/1.wav", "rain/2.wav"]);
+    let reasons: Vec<&str> = walk.unreadable.iter().map(|(_, reason)| reason.as_str()).collect();
+    let expected = [
+        "a link to something that is not there",
+        "a link to a folder around it",
+        "its name is not in UTF-8",
+        "16 folders deep",
+    ];
+    assert_eq!(reasons.len(), 4, "{:?}", walk.unreadable);
+    for reason in expected {
+        assert!(reasons.iter().any(|found| found.contains(reason)), "{reason}: {reasons:?}");
+    }
+    let catalog = case.acquire(&root.to_string_lossy()).unwrap();
+    assert_eq!((catalog.clips.len(), catalog.unreadable), (4, walk.unreadable));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_without_permission_is_listed_and_the_others_are_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let case = Case::new();
+    let root = case.sounds(&[&FOUR[..], &["s/bark/locked/3.wav"]].concat());
+    let locked = root.join("bark/locked");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
+    let walk = audio_files(&root).unwrap();
+    let may_read_all = fs::read_dir(&locked).is_ok();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).unwrap();
+    if may_read_all {
+        // For the superuser nothing is locked.
+        assert_eq!(walk.files.len(), 5);
+    } else {
+        assert_eq!(walk.files.len(), 4);
+        assert_eq!(walk.unreadable, [("bark/locked/".to_owned(), "no permission to read it".to_owned())]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn class_folders_that_are_links_are_followed() {
+    let case = Case::new();
+    let root = case.sounds(&["s/bark/1.wav", "s/bark/2.wav", "elsewhere/1.wav", "elsewhere/2.wav"]);
+    std::os::unix::fs::symlink(case.path("elsewhere"), root.join("rain")).unwrap();
+    let catalog = case.acquire(&root.to_string_lossy()).unwrap();
+    assert_eq!(catalog.labels(), ["bark", "rain"]);
+    assert_eq!(catalog.clips.len(), 4);
+}
+
+#[test]
+fn numbers_in_class_names_count_by_their_value() {
+    let case = Case::new();
+    let names: Vec<String> = ["10", "9", "2", "0", "class 2", "class 10", "b", "a"]
+        .iter()
+        .flat_map(|class| [1, 2].map(|take| format!("s/{class}/{take}.wav")))
+        .collect();
+    let root = case.sounds(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let labels = case.acquire(&root.to_string_lossy()).unwrap().labels();
+    assert_eq!(labels, ["0", "2", "9", "10", "a", "b", "class 2", "class 10"]);
+}
+
+#[test]
+fn folders_that_split_a_data_set_are_no_classes() {
+    for [one, other] in [["train", "test"], ["Training", "validation"], ["fold1", "fold10"], ["train_1", "VAL"]] {
+        let case = Case::new();
+        let names = [one, other].map(|top| ["bark", "rain"].map(|class| format!("s/{top}/{class}/1.wav"))).concat();
+        let root = case.sounds(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let error = case.acquire(&root.to_string_lossy()).map(drop).unwrap_err();
+        assert!(matches!(&error, Error::Dataset { found, .. } if found.contains(one)), "{error}");
+        case.acquire(&root.join(one).to_string_lossy()).unwrap();
+    }
+    // A class may have such a name, and so may folders that hold the sounds themselves.
+    let case = Case::new();
+    let root = case.sounds(&["s/train/steam/1.wav", "s/train/steam/2.wav", "s/tram/1.wav", "s/tram/2.wav"]);
+    assert_eq!(case.acquire(&root.to_string_lossy()).unwrap().labels(), ["train", "tram"]);
+}
+
+#[test]
+fn all_rows_of_a_table_decide_where_its_files_are() {
+    let case = Case::new();
+    let table = "filename,category\n1.wav,bark\n2.wav,bark\n3.wav,rain\n4.wav,rain\n";
+    // The first row's file is missing; the others lie in `audio`.
+    let root = case.sounds(&["s/audio/2.wav", "s/audio/3.wav", "s/audio/4.wav"]);
+    let list = case.write("s/list.csv", table);
+    let catalog = Catalog::open(&root).unwrap();
+    assert_eq!(catalog.audio_dir, root.join("audio"));
+    // One of this name lies beside the table as well: most rows decide, and they have one of their own.
+    case.sounds(&["s/audio/1.wav", "s/1.wav"]);
+    assert_eq!(Catalog::open(&root).unwrap().audio_dir, root.join("audio"));
+    // Some here, some there.
+    fs::remove_file(case.path("s/audio/1.wav")).unwrap();
+    fs::rename(case.path("s/audio/4.wav"), case.path("s/4.wav")).unwrap();
+    fs::create_dir_all(case.path("s/clips")).unwrap();
+    fs::rename(case.path("s/audio/3.wav"), case.path("s/clips/3.wav")).unwrap();
+    let catalog = Catalog::open(&root).unwrap();
+    assert_eq!(files(&catalog), ["1.wav", "audio/2.wav", "clips/3.wav", "4.wav"]);
+    assert!(catalog.clips.iter().all(|clip| catalog.path(clip).is_file()));
+    // And named as a data set, the table is one.
+    let named = case.acquire(&list.to_string_lossy()).unwrap();
+    assert_eq!(files(&named), files(&catalog));
+    assert_eq!(named.name, "s");
+}
+
+#[test]
+fn archives_as_people_pack_them_become_data_sets() {
+    let wav = |seed| noise_wav(500, seed);
+    let at = |top: &str| -> Files {
+        ["bark/1.wav", "bark/2.wav", "rain/1.wav", "rain/2.wav"]
+            .iter()
+            .zip(0..)
+            .map(|(name, seed)| (format!("{top}{name}"), wav(seed)))
+            .collect()
+    };
+    let with = |mut files: Files, more: &[&str]| {
+        files.extend(more.iter().map(|name| ((*name).to_owned(), b"whatever".to_vec())));
+        files
+    };
+    let junk = ["__MACOSX/._bark", "sounds/.DS_Store", "sounds/bark/._1.wav", "Thumbs.db"];
+    let packed = [
+        ("class folders at the top", at("")),
+        ("a dot in front", at("./")),
+        ("one top folder", at("sounds/")),
+        ("a top folder in a top folder of its name", at("bark/")),
+        ("what a Mac adds", with(at("sounds/"), &junk)),
+        ("a file beside class folders", with(at(""), &["README.txt"])),
+        ("a file beside the top folder", with(at("sounds/"), &["README.txt"])),
+    ];
+    for (what, files) in packed {
+        for (ending, bytes) in [("tar.gz", gzip(&pack(&files))), ("tar", pack(&files))] {
+            let case = Case::new();
+            let archive = case.write(&format!("my.{ending}"), bytes);
+            let catalog = case.acquire(&archive.to_string_lossy()).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(catalog.labels(), ["bark", "rain"], "{what}");
+            assert_eq!(files.len().min(catalog.clips.len()), 4, "{what}");
+        }
+    }
+}
+
+#[test]
+fn an_archive_that_changed_is_not_taken_for_what_was_unpacked() {
+    let case = Case::new();
+    let files = |class: &str| -> Files {
+        let names = [format!("{class}/1.wav"), format!("{class}/2.wav"), "rain/1.wav".into(), "rain/2.wav".into()];
+        names.into_iter().zip(0..).map(|(name, seed)| (name, noise_wav(500, seed))).collect()
+    };
+    let archive = case.write("my.tar.gz", gzip(&pack(&files("bark"))));
+    let config = case.config(DataSource::Archive(archive.clone()));
+    acquire(&config).unwrap();
+    acquire(&config).unwrap();
+    case.write("my.tar.gz", gzip(&pack(&files("meow"))));
+    let error = acquire(&config).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Dataset { found, .. } if found.contains("another archive")), "{error}");
+    fs::remove_dir_all(case.path("raw")).unwrap();
+    assert_eq!(acquire(&config).unwrap().labels(), ["meow", "rain"]);
+    fs::remove_file(&archive).unwrap();
+    assert_eq!(open_catalog(&config).unwrap().labels(), ["meow", "rain"]);
+}
+
+#[test]
+fn what_is_no_data_set_is_told_for_what_it_is() {
+    let case = Case::new();
+    let told = |name: &str, words: &[&str]| {
+        let path = case.write(name, b"whatever");
+        let error = case.acquire(&path.to_string_lossy()).map(drop).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{name}: no {word:?} in: {error}");
+        }
+        assert!(!error.contains("a source you trust"), "{name}: {error}");
+    };
+    told("bell.WAV", &["a .WAV file", "data/test/"]);
+    told("song.mp3", &["a .mp3 file", "data/test/"]);
+    told("sounds.zip", &["a .zip file", "tar czf"]);
+    told("labels.xlsx", &["Save it as a CSV"]);
+    told("net.safetensors", &["Name a folder"]);
+    told("notes", &["other data", "tar czf"]);
+    told("broken.tar.gz", &["other data", "tar czf"]);
+    told("no-columns.csv", &["filename, category"]);
+    let missing = case.acquire("~/sounds").map(drop).unwrap_err().to_string();
+    assert!(missing.contains("$HOME"), "{missing}");
+    let missing = case.acquire(&case.path("nowhere.tar.gz").to_string_lossy()).map(drop).unwrap_err();
+    assert!(matches!(&missing, Error::Dataset { found, .. } if found.contains("none of this name")), "{missing}");
+}
