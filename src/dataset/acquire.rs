@@ -196,8 +196,8 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
         DataSource::Archive(path) if path.is_file() => check_kind(path).and_then(|()| unpacked(path, root)),
         _ if !is_missing(root) => Ok(()),
         DataSource::Archive(path) => Err(no_such_folder(path)),
-        DataSource::Esc10 | DataSource::Esc50 => fetch(config.data.esc50_url.as_str().into(), root),
-        DataSource::Url(url) => fetch(url.as_str().into(), root),
+        DataSource::Esc10 | DataSource::Esc50 => fetch_url(&config.data.esc50_url, root),
+        DataSource::Url(url) => fetch_url(url, root),
     }
 }
 
@@ -206,7 +206,7 @@ fn unpacked(path: &Path, root: &Path) -> Result<()> {
     let stamp = root.join(ARCHIVE_FILE);
     let hash = content::hash_file(path)?;
     if is_missing(root) {
-        fetch(ArchiveSource::File(path.to_path_buf()), root)?;
+        fetch_file(path, root)?;
         return files::write_bytes(&stamp, hash.as_bytes());
     }
     match fs::read_to_string(&stamp) {
@@ -221,21 +221,34 @@ fn unpacked(path: &Path, root: &Path) -> Result<()> {
     }
 }
 
-/// Unpacks what lies at an address or a path.
 #[cfg(feature = "download")]
-fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
-    let fetched = fetch_dataset(&source, root, &DownloadOptions::default())?;
-    println!("{fetched}");
+fn fetch_url(url: &str, root: &Path) -> Result<()> {
+    fetch(&ArchiveSource::Url(url.into()), root)
+}
+
+#[cfg(feature = "download")]
+fn fetch_file(path: &Path, root: &Path) -> Result<()> {
+    fetch(&ArchiveSource::File(path.into()), root)
+}
+
+#[cfg(feature = "download")]
+fn fetch(source: &ArchiveSource, root: &Path) -> Result<()> {
+    println!("{}", fetch_dataset(source, root, &DownloadOptions::default())?);
     Ok(())
 }
 
 #[cfg(not(feature = "download"))]
-fn fetch(source: ArchiveSource, root: &Path) -> Result<()> {
+fn fetch_url(url: &str, root: &Path) -> Result<()> {
     Err(Error::Download {
-        url: source.into(),
+        url: url.into(),
         reason: "this build has no downloader".into(),
         next: format!("Unpack the archive to {} by hand, or build with the feature \"download\".", root.display()),
     })
+}
+
+#[cfg(not(feature = "download"))]
+fn fetch_file(path: &Path, root: &Path) -> Result<()> {
+    fetch_url(&path.to_string_lossy(), root)
 }
 
 fn open_whole(config: &Config, root: &Path) -> Result<Catalog> {
