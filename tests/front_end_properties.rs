@@ -351,3 +351,18 @@ fn bands_that_touch_no_bin_are_warned_of() {
     let warning = config.warning().unwrap().unwrap();
     assert!(warning.contains("of 96 mel bands") && warning.contains("lower n_mels or raise n_fft"), "{warning}");
 }
+
+#[test]
+fn a_recorders_offset_does_not_change_the_spectrogram() {
+    let mut extractor = FeatureExtractor::new(&FeatureConfig::default()).unwrap();
+    let sound: Vec<f32> = (0..44_100).map(|n| 0.1 * (n as f32 * 0.1).sin() * (n as f32 * 0.0007).cos()).collect();
+    let shifted: Vec<f32> = sound.iter().map(|sample| sample + 0.3).collect();
+    for rate in [44_100, 16_000] {
+        let mut levels = |samples: &[f32]| {
+            let resampled = extractor.resample(samples, rate).unwrap();
+            extractor.log_mel_db(&resampled).unwrap()
+        };
+        let worst = (&levels(&sound) - &levels(&shifted)).iter().map(|difference| difference.abs()).fold(0.0, f32::max);
+        assert!(worst < 1.0, "{worst} dB at {rate} Hz");
+    }
+}

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::front_end::mel::{MelFilterbank, MelNorm, MelScale};
+use crate::front_end::offset::without_offset;
 use crate::front_end::resample::{Resampler, SAMPLE_RATES_HZ, check_samples};
 use crate::front_end::spectrogram::{Padding, Stft, max_power, power_to_db};
 
@@ -180,12 +181,13 @@ impl FeatureExtractor {
         &self.config
     }
 
-    /// Brings mono samples at `sample_rate` (Hz) to the rate of the settings, without a shift in time.
+    /// Brings a recording, mono samples at `sample_rate` (Hz), to the rate of the settings, without a shift in time and without a constant
+    /// offset, where it has one of a tenth of its level or more.
     ///
     /// # Errors
     /// [`Error::Signal`] when the rate is out of range, or a value not finite.
     pub fn resample(&mut self, samples: &[f32], sample_rate: u32) -> Result<Vec<f32>> {
-        self.resampler(sample_rate)?.process(samples)
+        self.resampler(sample_rate)?.process(&without_offset(samples))
     }
 
     /// [`resample`](Self::resample) on all of rayon's threads, to the very same numbers.
@@ -193,7 +195,7 @@ impl FeatureExtractor {
     /// # Errors
     /// As [`resample`](Self::resample).
     pub fn resample_parallel(&mut self, samples: &[f32], sample_rate: u32) -> Result<Vec<f32>> {
-        self.resampler(sample_rate)?.process_parallel(samples)
+        self.resampler(sample_rate)?.process_parallel(&without_offset(samples))
     }
 
     /// The resampler from this rate, planned when it is met first.
@@ -255,7 +257,7 @@ impl FeatureExtractor {
             self.log_mel_db(samples)?
         } else {
             let mut resampled = std::mem::take(&mut self.resampled);
-            self.resampler(sample_rate)?.process_into(samples, &mut resampled)?;
+            self.resampler(sample_rate)?.process_into(&without_offset(samples), &mut resampled)?;
             let log_mel = self.log_mel_db(&resampled);
             if resampled.capacity() <= KEPT_SAMPLES {
                 self.resampled = resampled;

@@ -2,6 +2,7 @@
 
 pub mod audio;
 pub mod resample;
+mod offset;
 pub mod spectrogram;
 pub mod mel;
 pub mod features;
