@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation first-recipe check-shipped bench bench-notebook setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook run-esc10 five-folds ablation first-recipe check-released bench bench-notebook bench-kernel-starts setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -42,7 +42,7 @@ notebook: ## Like run, and store the outputs in the notebook itself
 run-esc10: ## Run the notebook on the recordings that ESC10_DIR/make_archive.py packs, served as an archive on this machine
 	$(PREPARE) run-esc10
 
-five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the network that ships (three hours)
+five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the released model (three hours)
 	$(PREPARE) five-folds
 
 ablation: ## The good preset's first version without each of its ingredients, on the fold that choices are scored on (an hour)
@@ -51,14 +51,17 @@ ablation: ## The good preset's first version without each of its ingredients, on
 first-recipe: ## The good preset's first version on every fold (an hour)
 	$(PREPARE) first-recipe
 
-check-shipped: ## Score the shipped network on ESC-10's fold 1 again (downloads ESC-50 once), beside what its sheet says
-	$(PREPARE) check-shipped
+check-released: ## Score the released model on ESC-10's fold 1 again (downloads ESC-50 once), beside what its sheet says
+	$(PREPARE) check-released
 
 bench: setup ## Measure speed beside the peers (PyTorch, librosa, several GB)
 	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
 
 bench-notebook: setup ## Measure how long the notebook lets a person wait, cell by cell
 	@. .tools/env.sh && .tools/venv/bin/python bench/run.py notebook
+
+bench-kernel-starts: setup ## Count how often the kernel does not listen: 100 starts at rest, 100 with all cores busy (half an hour)
+	@. .tools/env.sh && .tools/venv/bin/python bench/kernel_starts.py
 
 setup: ## Set up without running anything
 	$(PREPARE) setup

@@ -134,10 +134,10 @@ def publish(rows: list[Row]) -> None:
     print(f"\n| {'row':26} | {'ours':>10} | {'peer':>10} | {'unit':8} | {'ratio':>6} | {'target':>6} |   |")
     print(f"|{'-' * 28}|{'-' * 12}|{'-' * 12}|{'-' * 10}|{'-' * 8}|{'-' * 8}|---|")
     for row in rows:
-        verdict = "met" if row.ratio >= row.target else "NOT MET"
+        prediction = "met" if row.ratio >= row.target else "NOT MET"
         print(
             f"| {row.name:26} | {row.ours:10.3f} | {row.peer:10.3f} | {row.unit:8} "
-            f"| {row.ratio:6.2f} | {row.target:6.2f} | {verdict} |"
+            f"| {row.ratio:6.2f} | {row.target:6.2f} | {prediction} |"
         )
     names = {row.name for row in rows}
     old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []

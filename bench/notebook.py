@@ -99,7 +99,7 @@ def one_kernel(sources: list[str]) -> dict[str, float]:
         cells.run(config)
         cells.run('println!("{}", config.train.epochs);')
         found["first_variable"] = time.monotonic() - started
-        seconds = [cells.seconds(source) for source in ["use audio_transformer::html;", *ORDINARY_CELLS]]
+        seconds = [cells.seconds(source) for source in ["use audio_transformer::show::html;", *ORDINARY_CELLS]]
         found["cell_median"], found["cell_worst"] = statistics.median(seconds), max(seconds)
         with edited():
             found["edited_source"] = cells.seconds('html::Html::text("a line").as_str().len()')

@@ -5,7 +5,7 @@
 | `train_step_vs_pytorch` | a training step of the quick preset | Hugging Face's ViT of the same shape |
 | `train_step_good_vs_pytorch` | a training step of the good preset | the same network and work by hand |
 | `predict_warm_vs_python` | a recording to its five most probable classes | librosa and Hugging Face's ViT |
-| `predict_cold_vs_python` | a process that loads the network that ships and answers for one file | librosa and the network by hand |
+| `predict_cold_vs_python` | a process that loads the released model and answers for one file | librosa and the network by hand |
 | `augment_share` | a batch of the good preset made on one thread | a tenth of its training step |
 
 Both sides have the same weights, batches, recording and number of threads, and are checked to answer alike.
@@ -31,7 +31,7 @@ N_BATCHES = 20
 # As the notebook's kernel sets it (setup/kernel.py). Alone on its cores the peer of the quick preset takes 34.7 ms a step with it
 # and 34.9 without; beside other work it is spared as much waiting as ours.
 SPIN = {"GOMP_SPINCOUNT": "10000"}
-SHIPPED = ROOT / "data" / "models" / "tinyast-esc10.safetensors"
+RELEASED = ROOT / "data" / "models" / "tinyast-esc10.safetensors"
 # How far the probabilities of two front ends that agree may be apart.
 PROBABILITY_TOLERANCE = 1e-3
 
@@ -121,21 +121,21 @@ def warm(ours: Worker, rounds: int) -> Row:
 
 
 def cold(rounds: int) -> Row:
-    """A recording in a process of its own that loads the network that ships, from its start to its end.
+    """A recording in a process of its own that loads the released model, from its start to its end.
 
     The sides are held against each other on a copy at the network's own rate: near 8 kHz the two resamplers differ, and
     with them the probabilities of noise, by up to 0.02.
     """
     print("predict_cold_vs_python ...", flush=True)
     (recording,) = clips(1)
-    ours = [*build_example("predict", "torch"), "--model", SHIPPED]
+    ours = [*build_example("predict", "torch"), "--model", RELEASED]
     peer = [peer_python(), BENCH / "training_peers.py"]
     copy = FOLDER / "at_16_khz.wav"
-    subprocess.run([*peer, "resample", SHIPPED, recording, copy], check=True)
-    (_, said), (_, theirs) = answer([*ours, copy]), answer([*peer, "cold", SHIPPED, copy])
+    subprocess.run([*peer, "resample", RELEASED, recording, copy], check=True)
+    (_, said), (_, theirs) = answer([*ours, copy]), answer([*peer, "cold", RELEASED, copy])
     compare_answers([(top["label"], top["probability"]) for top in said], theirs)
     ours_s, peer_s, ratio = alternate(
-        lambda: answer([*ours, recording])[0], lambda: answer([*peer, "cold", SHIPPED, recording])[0], rounds
+        lambda: answer([*ours, recording])[0], lambda: answer([*peer, "cold", RELEASED, recording])[0], rounds
     )
     return Row("predict_cold_vs_python", 1e3 * ours_s, 1e3 * peer_s, "ms", ratio, 10.0)
 

@@ -205,7 +205,7 @@ class Classifier:
         return (log_mel - log_mel.mean()) / (log_mel.std() + 1e-6)
 
     def views(self, mel):
-        """The parts of a clip whose verdicts are averaged: the whole, or windows spread over where it sounds (to -60 dB)."""
+        """The parts of a clip whose predictions are averaged: the whole, or windows spread over where it sounds (to -60 dB)."""
         import librosa
         import numpy as np
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audio_transformer::catalog::{audio_files, passed_over};
-use audio_transformer::{Classifier, Error, Prediction, Result, SHIPPED, audio};
+use audio_transformer::{Classifier, Error, Prediction, RELEASED, Result, audio};
 use serde::Serialize;
 use tch::Device;
 
@@ -22,7 +22,7 @@ or, where a recording cannot be read:
   FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, up to two hours long
   FOLDER        every recording in it, at any depth
   -             a recording from standard input; a pipe may be named like a file
-  --model FILE  a checkpoint instead of the network that ships with the project
+  --model FILE  a checkpoint instead of the released model
   --top K       how many classes a line names (default 5)
   --            everything behind it is a file or a folder
   --help        this text
@@ -84,8 +84,8 @@ struct Arguments {
 impl Arguments {
     /// `None` when help is asked for.
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
-        // The shipped network's place does not depend on the folder that a cron job starts in.
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHIPPED);
+        // The released model's place does not depend on the folder that a cron job starts in.
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(RELEASED);
         let mut arguments = Arguments { model, top: DEFAULT_TOP, recordings: Vec::new() };
         while let Some(word) = words.next() {
             match word.to_str() {

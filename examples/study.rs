@@ -1,12 +1,12 @@
-//! The good preset put to the test: five folds, the ablation, and the network that ships.
+//! The good preset put to the test: five folds, the ablation, and the released model.
 //!
 //! ```text
 //! study five-folds [SEED ...] every fold with every seed, two where none is named
 //! study first                 every fold of the good preset's first version
-//! study record                the tables of five-folds, counted from the record beside the shipped network
+//! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
-//! study ship [SEED ...]       the network of the first seed that held out fold 1, whatever it scored, with what was measured
-//! study check                 the shipped network on its fold, beside what its sheet says
+//! study release [SEED ...]       the network of the first seed that held out fold 1, whatever it scored, with what was measured
+//! study check                 the released model on its fold, beside what its sheet says
 //! study quick                 the quick preset with three seeds
 //! study run FOLD SEED [NAME]  one run, as the commands above start them; NAME is `first` or a row of the ablation
 //! ```
@@ -14,6 +14,7 @@
 //! `DATASET` and `DATA_DIR` name the data as in the notebook. Runs are processes of one thread, as many at once as there are cores; a
 //! run that was stopped goes on from its last epoch, and a finished one is not repeated.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::{self, File};
@@ -27,15 +28,15 @@ use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Poolin
 use audio_transformer::internals::results::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
 use audio_transformer::internals::results::evaluate::{evaluate, evaluate_checkpoint};
 use audio_transformer::internals::results::metrics::Confusion;
-use audio_transformer::{Dataset, SHIPPED, acquire, preprocess, ship, train};
+use audio_transformer::{Dataset, Interval, RELEASED, acquire, preprocess, release, train};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const SEEDS: [u64; 2] = [0, 1];
 /// Every choice of the recipe was scored on this fold, so the headline leaves it out.
 const CHOICE_FOLD: u32 = 5;
-const SHIPPED_FOLD: u32 = 1;
-/// What makes the shipped files again.
+const RELEASED_FOLD: u32 = 1;
+/// What makes the released files again.
 const COMMAND: &str = "make five-folds";
 /// The good preset's first version, by name.
 const FIRST: &str = "first";
@@ -51,11 +52,11 @@ fn main() -> Outcome {
         ["five-folds", given @ ..] => five_folds(&good(), None, &seeds(given)?),
         ["first"] => five_folds(&first(), Some(FIRST), &SEEDS),
         ["record"] => {
-            tables(&CrossValidation::load(&ship::record_path(Path::new(SHIPPED)))?);
+            tables(&CrossValidation::load(&release::record_path(Path::new(RELEASED)))?);
             Ok(())
         }
         ["ablation"] => ablation(),
-        ["ship", given @ ..] => ship_first(&seeds(given)?),
+        ["release", given @ ..] => release_first(&seeds(given)?),
         ["check"] => check(),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
@@ -66,7 +67,7 @@ fn main() -> Outcome {
             run(config, fold, seed)
         }
         _ => {
-            Err("usage: study five-folds [SEED ...] | first | record | ablation | ship [SEED ...] | check | quick | run FOLD SEED [NAME]"
+            Err("usage: study five-folds [SEED ...] | first | record | ablation | release [SEED ...] | check | quick | run FOLD SEED [NAME]"
                 .into())
         }
     }
@@ -124,7 +125,7 @@ fn ablations() -> Vec<Recipe> {
         variant("no-weight-decay", &|config| config.train.weight_decay = 0.0),
         variant("no-warm-up-and-cosine", &|config| config.train.schedule = Schedule::Constant),
         variant("no-clipping-of-gradients", &|config| config.train.max_grad_norm = None),
-        variant("one-view-for-a-verdict", &|config| config.model.view = View::Windows { n_views: 1 }),
+        variant("one-view-for-a-prediction", &|config| config.model.view = View::Windows { n_views: 1 }),
         variant("four-second-window", &|config| config.model.input_size = (64, 256)),
         variant("no-stochastic-depth", &|config| config.model.stochastic_depth = 0.0),
         variant("class-token", &|config| config.model.pooling = Pooling::ClassToken),
@@ -204,7 +205,23 @@ fn five_folds(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) 
     Ok(())
 }
 
-/// What the README says of a recipe.
+/// The 95 % interval of a recipe's accuracy over recordings; each clip counts by the share of its runs that were right.
+fn interval(all: &CrossValidation, counts: fn(u32) -> bool) -> Interval {
+    let mut clips: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for result in all.results.iter().filter(|result| counts(result.fold)) {
+        for clip in &result.evaluation.clips {
+            let sums = clips.entry(&clip.filename).or_default();
+            sums.0 += f64::from(u8::from(clip.is_right()));
+            sums.1 += 1.0;
+        }
+    }
+    // ESC-50 names its files fold-recording-take-class.
+    let recording = |filename: &'_ str| filename.split('-').nth(1).map_or(filename.to_owned(), str::to_owned);
+    let clips: Vec<(String, f64)> = clips.into_iter().map(|(name, (right, n))| (recording(name), right / n)).collect();
+    Interval::clustered(clips.iter().map(|(recording, right)| (recording.as_str(), *right)))
+}
+
+/// What docs/accuracy.md says of a recipe.
 fn tables(all: &CrossValidation) {
     let Some(first) = all.seeds().first().map(|seed| all.accuracies(*seed)) else { return };
     let heads: String = first.iter().map(|(fold, _)| format!(" fold {fold} |")).collect();
@@ -226,7 +243,15 @@ fn tables(all: &CrossValidation) {
         _ => format!("{} over folds, {} over seeds", all.over_folds(counts), all.over_seeds(counts)),
     };
     println!("\nwithout fold {CHOICE_FOLD}, which choices were scored on: {}", over(is_unseen_by_choices));
+    println!("  95 % interval, whole recordings drawn anew: {}", interval(all, is_unseen_by_choices));
     println!("all folds: {}", over(|_| true));
+    println!("  95 % interval: {}", interval(all, |_| true));
+    for result in &all.results {
+        let (right, total) =
+            (result.evaluation.clips.iter().filter(|clip| clip.is_right()).count(), result.evaluation.clips.len());
+        let wilson = Interval::wilson(right, total);
+        println!("  seed {}, fold {}: {right} of {total}, 95 % interval {wilson}", result.seed, result.fold);
+    }
     for seed in all.seeds() {
         let Some(pooled) = all.pooled(seed) else { continue };
         println!(
@@ -269,26 +294,26 @@ fn ablation() -> Outcome {
     Ok(())
 }
 
-fn ship_first(seeds: &[u64]) -> Outcome {
+fn release_first(seeds: &[u64]) -> Outcome {
     let config = good();
     prepare(&config)?;
     let all = results(&config, None, seeds)?;
-    let report = ship::ship(&config, &all, SHIPPED_FOLD, seeds[0], is_unseen_by_choices, COMMAND)?;
+    let report = release::release(&config, &all, RELEASED_FOLD, seeds[0], is_unseen_by_choices, COMMAND)?;
     println!("{report}");
     Ok(())
 }
 
-/// Scores the shipped file on the fold that its sheet names.
+/// Scores the released file on the fold that its sheet names.
 fn check() -> Outcome {
-    let path = Path::new(SHIPPED);
-    let sheet: ship::Sheet = serde_json::from_slice(&fs::read(path.with_extension("json"))?)?;
+    let path = Path::new(RELEASED);
+    let sheet: release::Sheet = serde_json::from_slice(&fs::read(path.with_extension("json"))?)?;
     let mut config = Config { train: sheet.settings.train, model: sheet.settings.model, ..Config::default() };
-    (config.train.test_fold, config.train.device) = (Some(sheet.shipped_fold), DeviceChoice::Cpu);
+    (config.train.test_fold, config.train.device) = (Some(sheet.released_fold), DeviceChoice::Cpu);
     prepare(&config)?;
     let accuracy = evaluate_checkpoint(&config, path)?.accuracy();
-    println!("{SHIPPED} on fold {}: {:.2} %", sheet.shipped_fold, 100.0 * accuracy);
-    if accuracy != sheet.shipped_accuracy {
-        return Err(format!("its sheet says {:.2} %", 100.0 * sheet.shipped_accuracy).into());
+    println!("{RELEASED} on fold {}: {:.2} %", sheet.released_fold, 100.0 * accuracy);
+    if accuracy != sheet.released_accuracy {
+        return Err(format!("its sheet says {:.2} %", 100.0 * sheet.released_accuracy).into());
     }
     Ok(())
 }

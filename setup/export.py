@@ -1,4 +1,4 @@
-"""Exported networks in Python: the README's own lines run, and their logits held to ours."""
+"""Exported networks in Python: the lines of docs/export.md run, and their logits held to ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECK = ROOT / "tests" / "export" / "check.py"
 
 
 def check(clock: Clock, libtorch: Path) -> None:
-    """Exports of the shipped network and of a fresh quick one, loaded by PyTorch and Hugging Face's transformers."""
+    """Exports of the released model and of a fresh quick one, loaded by PyTorch and Hugging Face's transformers."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     with clock.step("exports"):
         env = {**kernel.build_environment(libtorch), "EXPORT_DIR": str(FOLDER)}
@@ -30,7 +30,7 @@ def check(clock: Clock, libtorch: Path) -> None:
         # Our libtorch on the library path would come before the one that torch brings.
         env = {"LD_LIBRARY_PATH": "", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         env["HF_HOME"] = str(TARGET / "hugging-face")
-        run([python, CHECK, FOLDER], env=env, failure="Python does not read the exports as the README says; see above.")
+        run([python, CHECK, FOLDER], env=env, failure="Python does not read the exports as docs/export.md says; see above.")
 
 
 def peers(clock: Clock) -> Path:

@@ -1,7 +1,7 @@
 """Starts the Rust kernel for Jupyter: `start_kernel.py EVCXR_JUPYTER CONNECTION_FILE`.
 
 What Jupyter does not do by itself: the path on which libtorch is found at run time; one kernel per build folder (two
-would overwrite each other's code); an end together with the program that started it, and for the kernel's own child,
+would overwrite each other's code); one client per channel, which relay.py is; an end together with the program that started it, and for the kernel's own child,
 which runs the cells, an end together with the kernel (it would go on to the end of its cell, minutes maybe).
 """
 
@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -42,7 +45,24 @@ def main(binary: str, connection_file: str) -> None:
         watch(kernel)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.execv(binary, [binary, "--control_file", connection_file])
+    os.execv(binary, [binary, "--control_file", relayed(connection_file)])
+
+
+def relayed(connection_file: str) -> str:
+    """Starts the relay between this connection file and another for the kernel; the other."""
+    front = json.loads(Path(connection_file).read_text(encoding="utf-8"))
+    with contextlib.ExitStack() as probes:
+        for channel in ("shell", "iopub", "stdin", "control", "hb"):
+            probe = probes.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            front[f"{channel}_port"] = probe.getsockname()[1]
+    # Like Jupyter's own: the key in it signs messages.
+    back_file = Path(connection_file).with_suffix(".relayed.json")
+    with open(os.open(back_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump({**front, "transport": "tcp", "ip": "127.0.0.1"}, file)
+    relay = Path(__file__).with_name("relay.py")
+    subprocess.Popen([sys.executable, str(relay), connection_file, str(back_file)], stdin=subprocess.DEVNULL)
+    return str(back_file)
 
 
 def watch(kernel: int) -> None:

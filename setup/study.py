@@ -1,4 +1,4 @@
-"""The long runs: five folds, the ablation, the network that ships. They need libtorch and the crate, not the notebook."""
+"""The long runs: five folds, the ablation, the released model. They need libtorch and the crate, not the notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steps import ROOT, Clock, run
 DATA = Path("target", "study")
 DATASET = os.environ.get("STUDY_DATASET") or "esc10"
 MODELS = ROOT / "data" / "models"
-SHIPPED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
+RELEASED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
 def study(clock: Clock, libtorch: Path, command: str) -> None:
@@ -33,10 +33,10 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
             run(["cargo", "run", "-q", "--locked", *features, "--example", "study", "--", command], env=env)
 
 
-def ship(clock: Clock, libtorch: Path) -> None:
-    """Five folds, the quick preset beside them, and with ESC-10 the network that ships with its sheet into data/models."""
-    for command in ("five-folds", "ship", "quick"):
+def release(clock: Clock, libtorch: Path) -> None:
+    """Five folds, the quick preset beside them, and with ESC-10 the released model with its sheet into data/models."""
+    for command in ("five-folds", "release", "quick"):
         study(clock, libtorch, command)
     if DATASET == "esc10":
-        for name in SHIPPED:
+        for name in RELEASED:
             shutil.copyfile(ROOT / DATA / "models" / name, MODELS / name)

@@ -64,7 +64,7 @@ def test(clock: Clock) -> None:
 
 
 def test_export(clock: Clock) -> None:
-    """Exported networks loaded in Python as the README says."""
+    """Exported networks loaded in Python as docs/export.md says."""
     export.check(clock, set_up_libtorch(clock))
 
 
@@ -84,8 +84,8 @@ def run_esc10(clock: Clock) -> None:
 
 
 def five_folds(clock: Clock) -> None:
-    """The good preset on every fold, and the network that ships."""
-    study.ship(clock, set_up_libtorch(clock))
+    """The good preset on every fold, and the released model."""
+    study.release(clock, set_up_libtorch(clock))
 
 
 def ablation(clock: Clock) -> None:
@@ -98,8 +98,8 @@ def first_recipe(clock: Clock) -> None:
     study.study(clock, set_up_libtorch(clock), "first")
 
 
-def check_shipped(clock: Clock) -> None:
-    """The shipped network scored again on the recordings it has not heard."""
+def check_released(clock: Clock) -> None:
+    """The released model scored again on the recordings it has not heard."""
     study.study(clock, set_up_libtorch(clock), "check")
 
 
@@ -124,7 +124,7 @@ COMMANDS = {
     "five-folds": five_folds,
     "ablation": ablation,
     "first-recipe": first_recipe,
-    "check-shipped": check_shipped,
+    "check-released": check_released,
     "lab": open_lab,
 }
 

@@ -130,7 +130,7 @@ pub enum Error {
         next: String,
     },
     /// A record of training runs cannot be read.
-    #[error("record {}, line {line}: expected a run and its verdicts as JSON, found {found}. Take the file as it was released, or make it again: make five-folds.", path.display())]
+    #[error("record {}, line {line}: expected a run and its predictions as JSON, found {found}. Take the file as it was released, or make it again: make five-folds.", path.display())]
     Record {
         /// The `.jsonl` file.
         path: PathBuf,

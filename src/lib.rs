@@ -12,7 +12,7 @@
 //! let spectrogram = extractor.extract(&sound.samples, sound.sample_rate)?; // (n_mels, n_frames), mean 0, deviation 1
 //! println!("{:?}", spectrogram.values.dim());
 //!
-//! let prediction = Classifier::shipped()?.predict(&sound, "dog.ogg".as_ref())?;
+//! let prediction = Classifier::released()?.predict(&sound, "dog.ogg".as_ref())?;
 //! let (label, probability) = &prediction.ranked[0];
 //! println!("{label}: {:.0} %", 100.0 * probability);
 //! # Ok(())
@@ -84,7 +84,7 @@ pub use front_end::resample::Resampler;
 pub use front_end::spectrogram::Stft;
 #[cfg(feature = "torch")]
 pub use model::tiny_ast::{LayerSummary, ModelSummary, TinyAst, hugging_face};
-pub use results::metrics::{Evaluation, ScoredClip};
+pub use results::metrics::{Evaluation, Interval, ScoredClip};
 pub use training::history::EpochRecord;
 
 #[cfg(feature = "torch")]
@@ -93,8 +93,8 @@ pub use results::{
     embeddings::{Embeddings, embeddings},
     evaluate::evaluate,
     export,
-    predict::{Classifier, FolderPredictions, Listening, Prediction, SHIPPED, Window, copy_examples, predict_folder},
-    ship,
+    predict::{Classifier, FolderPredictions, Listening, Prediction, RELEASED, Window, copy_examples, predict_folder},
+    release,
 };
 #[cfg(feature = "torch")]
 pub use training::{

@@ -1,4 +1,4 @@
-//! Every fold is held out once, nothing is computed twice, and what ships is measured from its own file.
+//! Every fold is held out once, nothing is computed twice, and what is released is measured from its own file.
 #![cfg(feature = "torch")]
 
 #[path = "support/demo_data.rs"]
@@ -16,7 +16,7 @@ use audio_transformer::internals::results::cross_validate::{
     CrossValidation, cross_validate, fold_result, of_fold, result_path,
 };
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
-use audio_transformer::internals::results::ship::{Sheet, record_path, ship, shipped_path};
+use audio_transformer::internals::results::release::{Sheet, record_path, release, released_path};
 use audio_transformer::internals::training::checkpoint::{self, Checkpoint};
 use audio_transformer::internals::training::paths::checkpoint_path;
 use audio_transformer::internals::training::train::train;
@@ -82,13 +82,13 @@ fn two_labels(rows: &str, fold: u32) -> (String, String) {
 }
 
 #[test]
-fn weights_of_another_recipe_do_not_ship_under_its_name() {
+fn weights_of_another_recipe_are_not_released_under_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepared(dir.path());
     let all = cross_validate(&config, &[0]).unwrap();
     let other = Config { train: TrainConfig { label_smoothing: 0.2, ..config.train.clone() }, ..config.clone() };
     train(&of_fold(&other, 2, 0)).unwrap();
-    let refused = |fold: u32| ship(&config, &all, fold, 0, |_| true, "make something").map(drop);
+    let refused = |fold: u32| release(&config, &all, fold, 0, |_| true, "make something").map(drop);
     let message = refused(2).unwrap_err().to_string();
     assert!(
         message.contains("quick-fold2-seed0-demo-1.safetensors") && message.contains("found train.label_smoothing 0.2"),
@@ -101,35 +101,35 @@ fn weights_of_another_recipe_do_not_ship_under_its_name() {
     checkpoint::save(&path, &vs, &info, Precision::Single).unwrap();
     let message = refused(3).unwrap_err().to_string();
     assert!(message.contains("expected train.epochs 1, found train.epochs 0"), "{message}");
-    assert!(!shipped_path(&config).exists());
+    assert!(!released_path(&config).exists());
     refused(4).unwrap();
 }
 
 #[test]
-fn what_ships_is_half_as_large_and_measured_from_its_own_file() {
+fn what_is_released_is_half_as_large_and_measured_from_its_own_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepared(dir.path());
     let all = cross_validate(&config, &[0]).unwrap();
-    let sheet = ship(&config, &all, 2, 0, |fold| fold != 5, "make something").unwrap();
-    let path = shipped_path(&config);
+    let sheet = release(&config, &all, 2, 0, |fold| fold != 5, "make something").unwrap();
+    let path = released_path(&config);
     let full = config.data.models_dir.join("quick-fold2-seed0-demo-1.safetensors");
     assert!(fs::metadata(&path).unwrap().len() < fs::metadata(full).unwrap().len() * 6 / 10);
     let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
-    assert_eq!((written.shipped_fold, written.shipped_accuracy), (2, sheet.shipped_accuracy));
+    assert_eq!((written.released_fold, written.released_accuracy), (2, sheet.released_accuracy));
 
     let record = record_path(&path);
     let recorded = CrossValidation::load(&record).unwrap();
-    assert_eq!(recorded.pooled(0).unwrap(), all.pooled(0).unwrap(), "the record holds every verdict, to the bit");
+    assert_eq!(recorded.pooled(0).unwrap(), all.pooled(0).unwrap(), "the record holds every prediction, to the bit");
     let cut = fs::read_to_string(&record).unwrap();
     fs::write(&record, &cut[..cut.len() - 9]).unwrap();
     let message = CrossValidation::load(&record).unwrap_err().to_string();
-    assert!(message.contains("tinyast-demo-1.runs.jsonl, line 5: expected a run and its verdicts"), "{message}");
+    assert!(message.contains("tinyast-demo-1.runs.jsonl, line 5: expected a run and its predictions"), "{message}");
 
     let held_out = |fold: u32| {
         let train = TrainConfig { test_fold: Some(fold), validate: false, ..config.train.clone() };
         evaluate_checkpoint(&Config { train, ..config.clone() }, &path)
     };
-    assert_eq!(held_out(2).unwrap().accuracy(), sheet.shipped_accuracy);
+    assert_eq!(held_out(2).unwrap().accuracy(), sheet.released_accuracy);
     let message = held_out(3).map(drop).unwrap_err().to_string();
     assert!(message.contains("fold 3 held out, found 10 of its clips trained on"), "{message}");
 }

@@ -15,7 +15,7 @@ use audio_transformer::internals::model::seed::with_seed;
 use audio_transformer::internals::model::tensors::Precision;
 use audio_transformer::internals::model::tiny_ast::{TinyAst, hugging_face};
 use audio_transformer::internals::results::export::{CONFIG_FILE, Form, TORCHSCRIPT_FILE, WEIGHTS_FILE, export};
-use audio_transformer::internals::results::predict::{Classifier, SHIPPED};
+use audio_transformer::internals::results::predict::{Classifier, RELEASED};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -222,7 +222,7 @@ fn both_presets_are_exported_beside_what_python_compares() {
     let temporary = tempfile::tempdir().unwrap();
     let root = std::env::var_os(FOLDER_VARIABLE).map_or(temporary.path().to_path_buf(), PathBuf::from);
     let quick = checkpoint(temporary.path(), Preset::Quick.model(), Precision::Single);
-    for (name, checkpoint) in [("quick", quick.as_path()), ("good", Path::new(SHIPPED))] {
+    for (name, checkpoint) in [("quick", quick.as_path()), ("good", Path::new(RELEASED))] {
         let folder = root.join(name);
         export(checkpoint, &folder.join("exported")).unwrap();
         let (inputs, logits) = answers(checkpoint);
@@ -233,13 +233,13 @@ fn both_presets_are_exported_beside_what_python_compares() {
     write_recording(&root.join("good"));
 }
 
-/// A recording at the network's own rate, so that no resampler stands between us and Python, and what the shipped network makes of it.
+/// A recording at the network's own rate, so that no resampler stands between us and Python, and what the released model makes of it.
 fn write_recording(folder: &Path) {
     let bell = demo::synthesize(0, 4, 1, 0, 0);
     let features = FeatureConfig::default();
     let samples = FeatureExtractor::new(&features).unwrap().resample(&bell.samples, bell.sample_rate).unwrap();
     let path = folder.join("recording.wav");
     audio::write_wav(&path, &Waveform { samples, sample_rate: features.sample_rate }).unwrap();
-    let (probabilities, _) = Classifier::shipped().unwrap().probabilities(&audio::read(&path).unwrap()).unwrap();
+    let (probabilities, _) = Classifier::released().unwrap().probabilities(&audio::read(&path).unwrap()).unwrap();
     Tensor::from_slice(&probabilities).write_npy(folder.join("probabilities.npy")).unwrap();
 }

@@ -356,6 +356,8 @@ fn bands_that_touch_no_bin_are_warned_of() {
 fn a_recorders_offset_does_not_change_the_spectrogram() {
     let mut extractor = FeatureExtractor::new(&FeatureConfig::default()).unwrap();
     let sound: Vec<f32> = (0..44_100).map(|n| 0.1 * (n as f32 * 0.1).sin() * (n as f32 * 0.0007).cos()).collect();
+    let mean = sound.iter().sum::<f32>() / sound.len() as f32;
+    let sound: Vec<f32> = sound.iter().map(|sample| sample - mean).collect();
     let shifted: Vec<f32> = sound.iter().map(|sample| sample + 0.3).collect();
     for rate in [44_100, 16_000] {
         let mut levels = |samples: &[f32]| {
@@ -363,6 +365,6 @@ fn a_recorders_offset_does_not_change_the_spectrogram() {
             extractor.log_mel_db(&resampled).unwrap()
         };
         let worst = (&levels(&sound) - &levels(&shifted)).iter().map(|difference| difference.abs()).fold(0.0, f32::max);
-        assert!(worst < 1.0, "{worst} dB at {rate} Hz");
+        assert!(worst < 0.1, "{worst} dB at {rate} Hz");
     }
 }

@@ -47,8 +47,10 @@ fn a_player_of_a_long_recording_has_its_beginning_and_says_so() {
 
 #[test]
 fn numbers_stand_right_words_left_and_verdicts_are_marked() {
-    let rows =
-        [vec!["dog".into(), Cell::verdict("dog", "dog"), Cell::number(-0.5, 2)], vec![Cell::verdict("cat", "dog")]];
+    let rows = [
+        vec!["dog".into(), Cell::prediction("dog", "dog"), Cell::number(-0.5, 2)],
+        vec![Cell::prediction("cat", "dog")],
+    ];
     let table = html::table(&["actual", "predicted", "score"], &rows, "");
     let table = roxmltree::Document::parse(table.as_str()).unwrap();
     let cells: Vec<_> = table.descendants().filter(|node| node.has_tag_name("td")).collect();

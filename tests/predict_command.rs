@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use audio_transformer::internals::dataset::demo;
 use audio_transformer::internals::front_end::audio::{Waveform, write_wav};
-use audio_transformer::internals::results::predict::{Classifier, SHIPPED};
+use audio_transformer::internals::results::predict::{Classifier, RELEASED};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ fn a_line_tells_what_the_classifier_says() {
     let lines = lines(&output);
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     let path = dir.path().join("sounds/a.wav");
-    let prediction = Classifier::load(Path::new(SHIPPED), tch::Device::Cpu).unwrap().predict_file(&path).unwrap();
+    let prediction = Classifier::load(Path::new(RELEASED), tch::Device::Cpu).unwrap().predict_file(&path).unwrap();
     assert_eq!(line["file"], "sounds/a.wav");
     assert_eq!(line["duration_s"], prediction.duration_s);
     assert_eq!(line["windows"], prediction.windows);
@@ -104,8 +104,8 @@ fn an_empty_folder_is_no_failure() {
 #[test]
 fn another_network_is_named_and_one_that_is_missing_stops_everything() {
     let dir = recordings();
-    let shipped = std::path::absolute(SHIPPED).unwrap();
-    fs::copy(shipped, dir.path().join("copy.safetensors")).unwrap();
+    let released = std::path::absolute(RELEASED).unwrap();
+    fs::copy(released, dir.path().join("copy.safetensors")).unwrap();
     let named = predict(dir.path(), ["--model", "copy.safetensors", "sounds/a.wav"]);
     assert_eq!(named.stdout, predict(dir.path(), ["sounds/a.wav"]).stdout);
     let missing = predict(dir.path(), ["--model", "none.safetensors", "sounds/a.wav"]);

@@ -1,4 +1,4 @@
-//! What the notebook shows of every stage, on a small demo data set and with the network that ships.
+//! What the notebook shows of every stage, on a small demo data set and with the released model.
 #![cfg(feature = "pipeline")]
 
 #[path = "support/demo_data.rs"]
@@ -57,7 +57,7 @@ fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
     let catalog = acquire::open_catalog(&config).unwrap();
     let evaluation = evaluate::evaluate(&config).unwrap();
     let good = Config { model: Preset::Good.model(), train: Preset::Good.train(), ..config.clone() };
-    let mut shipped = Classifier::shipped().unwrap();
+    let mut released = Classifier::released().unwrap();
     let bell = demo::synthesize(0, 4, 1, 0, 0);
     let shown: Vec<(&str, usize, Html)> = vec![
         ("sound", 2, show::sound(&bell, &config.features, "a bell").unwrap()),
@@ -76,9 +76,9 @@ fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
         ("reliability", 1, show::reliability(&evaluation).unwrap().html()),
         ("worst", 2, show::worst(&config, &evaluation, 2).unwrap()),
         ("embedding map", 1, show::embedding_map(&embeddings::embeddings(&config).unwrap()).unwrap().html()),
-        ("attention", 1, show::attention(&mut shipped, &bell, "a bell").unwrap().html()),
-        ("verdict", 1, show::verdict(&mut shipped, &bell, "a bell").unwrap()),
-        ("verdict of a long recording", 2, show::verdict(&mut shipped, &five_sounds(), "five sounds").unwrap()),
+        ("attention", 1, show::attention(&mut released, &bell, "a bell").unwrap().html()),
+        ("prediction", 1, show::prediction(&mut released, &bell, "a bell").unwrap()),
+        ("prediction of a long recording", 2, show::prediction(&mut released, &five_sounds(), "five sounds").unwrap()),
     ];
     for (name, expected, html) in shown {
         let found = pictures(&html);
@@ -92,10 +92,10 @@ fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
 
 #[test]
 fn a_long_recording_has_a_timeline_whose_mean_is_the_verdict() {
-    let mut shipped = Classifier::shipped().unwrap();
+    let mut released = Classifier::released().unwrap();
     let mut recording = five_sounds();
     recording.samples.truncate(23 * demo::SAMPLE_RATE as usize);
-    let prediction = shipped.predict(&recording, Path::new("five sounds")).unwrap();
+    let prediction = released.predict(&recording, Path::new("five sounds")).unwrap();
     assert_eq!((prediction.windows, prediction.timeline.len()), (5, 5));
     let places: Vec<(f64, f64)> = prediction.timeline.iter().map(|window| (window.start_s, window.end_s)).collect();
     assert_eq!(places, [(0.0, 5.0), (5.0, 10.0), (10.0, 15.0), (15.0, 20.0), (18.0, 23.0)]);
@@ -104,7 +104,7 @@ fn a_long_recording_has_a_timeline_whose_mean_is_the_verdict() {
         assert!((mean - probability).abs() < 1e-5, "{label}: {mean} and {probability}");
     }
     let first = Waveform { samples: recording.samples[..5 * 44_100].to_vec(), ..recording };
-    let alone = shipped.predict(&first, Path::new("the first")).unwrap();
+    let alone = released.predict(&first, Path::new("the first")).unwrap();
     for (label, probability) in &alone.ranked {
         let place = prediction.ranked.iter().position(|(other, _)| other == label).unwrap();
         // Resampling sees what follows the cut.
@@ -114,16 +114,16 @@ fn a_long_recording_has_a_timeline_whose_mean_is_the_verdict() {
 
 #[test]
 fn attention_lies_on_the_first_clip_and_has_a_mean_of_one() {
-    let mut shipped = Classifier::shipped().unwrap();
-    let listening = shipped.listening(&five_sounds()).unwrap();
+    let mut released = Classifier::released().unwrap();
+    let listening = released.listening(&five_sounds()).unwrap();
     assert_eq!((listening.levels.dim(), listening.attention.dim()), ((64, 313), (4, 313)));
     assert!((listening.attention.mean().unwrap() - 1.0).abs() < 1e-4);
     assert!(listening.attention.iter().all(|&value| value >= 0.0));
     assert!((0.0..1.0).contains(&listening.beyond));
     let loudest = listening.levels.iter().fold(f32::MIN, |loudest, &level| loudest.max(level));
     assert!(loudest.abs() < 1e-3, "decibels relative to the loudest: {loudest}");
-    let best = &shipped.predict(&five_sounds(), Path::new("five sounds")).unwrap().ranked[0];
-    assert_eq!(listening.verdict.0, best.0);
+    let best = &released.predict(&five_sounds(), Path::new("five sounds")).unwrap().ranked[0];
+    assert_eq!(listening.prediction.0, best.0);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct TinyAstConfig {
     /// Stochastic depth: how often the last block is skipped for a clip while training, 0 to 0.9; earlier blocks
     /// proportionally less (Huang et al. 2016).
     pub stochastic_depth: f64,
-    /// How the tokens become one verdict.
+    /// How the tokens become one prediction.
     pub pooling: Pooling,
     /// Number of classes; `None` takes the data set's.
     pub num_classes: Option<usize>,
@@ -39,10 +39,10 @@ pub struct TinyAstConfig {
 pub enum View {
     /// The whole clip, resized to the input.
     Whole,
-    /// Windows as long as the input, spread over the sounding part of the clip; their verdicts are averaged. While training,
+    /// Windows as long as the input, spread over the sounding part of the clip; their predictions are averaged. While training,
     /// one window at a random place.
     Windows {
-        /// Windows averaged for a verdict, 1 to 64.
+        /// Windows averaged for a prediction, 1 to 64.
         n_views: usize,
     },
 }
@@ -70,7 +70,7 @@ pub enum Stem {
     },
 }
 
-/// How the tokens become one verdict.
+/// How the tokens become one prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pooling {
     /// A token of its own collects it (ViT).

@@ -6,7 +6,7 @@ use crate::model::tiny_ast;
 use crate::results::evaluate::HeldOut;
 use crate::training::paths::checkpoint_path;
 
-/// The held-out fold as the network sees it just before its verdict.
+/// The held-out fold as the network sees it just before its prediction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embeddings {
     /// The fold.

@@ -10,7 +10,7 @@ use crate::config::differences::differences;
 use crate::dataset::metadata::ProcessedClip;
 use crate::dataset::processed::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::model::tiny_ast::{TinyAst, verdicts};
+use crate::model::tiny_ast::{TinyAst, predictions};
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::input;
@@ -37,7 +37,7 @@ pub fn evaluate(config: &Config) -> Result<Evaluation> {
 /// As [`evaluate`].
 pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
     let held_out = HeldOut::open(config, path)?;
-    let clips = held_out.means("reading probabilities", verdicts)?;
+    let clips = held_out.means("reading probabilities", predictions)?;
     let clips =
         clips.into_iter().map(|(clip, mean)| ScoredClip::new(clip.filename.clone(), clip.target, mean)).collect();
     Ok(Evaluation { test_fold: held_out.split.test_fold, labels: held_out.dataset.labels.clone(), clips })

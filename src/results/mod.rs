@@ -12,6 +12,6 @@ pub mod predict;
 #[cfg(feature = "torch")]
 pub mod cross_validate;
 #[cfg(feature = "torch")]
-pub mod ship;
+pub mod release;
 #[cfg(feature = "torch")]
 pub mod export;

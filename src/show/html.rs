@@ -126,7 +126,7 @@ impl Cell {
     }
 
     /// A prediction beside the truth: [`Cell::Right`] when they agree.
-    pub fn verdict(predicted: &str, actual: &str) -> Self {
+    pub fn prediction(predicted: &str, actual: &str) -> Self {
         if predicted == actual { Cell::Right(predicted.into()) } else { Cell::Wrong(predicted.into()) }
     }
 

@@ -16,7 +16,7 @@ pub use dataset::{augmented, classes, clip, compare, metadata, overview};
 pub use evaluation::{class_scores, confused, confusion, embedding_map, examples, recall, reliability, worst};
 pub use network::{attention, model, patches};
 pub use panel::panel;
-pub use prediction::{prediction_table, predictions, verdict};
+pub use prediction::{prediction, prediction_table, predictions};
 pub use sound::{filterbank, sound};
 pub use table::table;
 pub use training::{histories, history};

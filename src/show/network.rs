@@ -51,7 +51,7 @@ fn resized(centers: &[f32], n: usize) -> Vec<f32> {
 }
 
 /// Where in the first clip of a sound a network listens: the mel spectrogram, and over and under it how much each place counts in the
-/// verdict, by attention rollout.
+/// prediction, by attention rollout.
 ///
 /// # Errors
 /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
@@ -59,7 +59,7 @@ pub fn attention(classifier: &mut Classifier, waveform: &Waveform, title: &str) 
     let listening = classifier.listening(waveform)?;
     let axes = mel_axes(&listening.features, listening.levels.ncols(), "dB")?;
     let axes = MelAxes { limits: Some((-listening.features.top_db, 0.0)), ..axes };
-    let (label, probability) = &listening.verdict;
+    let (label, probability) = &listening.prediction;
     let title = format!("{title}: {label}, {:.0} %", 100.0 * probability);
     plot::attention(listening.levels.view(), &axes, listening.attention.view(), &title)
 }

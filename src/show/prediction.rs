@@ -16,7 +16,7 @@ use crate::show::tables;
 ///
 /// # Errors
 /// [`crate::error::Error::Signal`] for samples that are no sound.
-pub fn verdict(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
+pub fn prediction(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
     let prediction = classifier.predict(waveform, Path::new(title))?;
     card(&prediction, Some(waveform))
 }

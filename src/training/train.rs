@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::model::seed::with_seed;
 use crate::model::tensors::Precision;
-use crate::model::tiny_ast::{TinyAst, verdicts};
+use crate::model::tiny_ast::{TinyAst, predictions};
 use crate::training::checkpoint::{self, CheckpointInfo};
 use crate::training::device;
 use crate::training::history::{self, EpochRecord};
@@ -253,7 +253,7 @@ fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usiz
     let (mut loss_sum, mut right) = (0.0, 0.0);
     let batches = inputs.split(batch_size as i64 * n_views, 0);
     for (inputs, targets) in batches.iter().zip(targets.split(batch_size as i64, 0)) {
-        let said = verdicts(model, inputs);
+        let said = predictions(model, inputs);
         let of_target = said.gather(1, &targets.unsqueeze(1), false).clamp_min(f64::from(f32::MIN_POSITIVE));
         loss_sum -= of_target.log().sum(Kind::Double).double_value(&[]);
         right += count_right(&said, &targets);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run the README's Python on exported networks, and hold its logits to those of the crate.
+"""Run the Python of docs/export.md on exported networks, and hold its logits to those of the crate.
 
     EXPORT_DIR=folder cargo test --test export
     python check.py folder
 
 The folder holds `quick` and `good`, each with `exported/` (what `export` wrote), `inputs.npy` and `logits.npy` (ours). The code is
-that of the README, taken from its section as it stands there: it reads `exported` and `inputs.npy` in the working folder, and leaves
+that of the page, taken as it stands there: it reads `exported` and `inputs.npy` in the working folder, and leaves
 `network` and `logits`. The code that makes `inputs.npy` of a recording is held to our probabilities, `probabilities.npy`, for
 `recording.wav`.
 """
@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from transformers import ViTConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SECTION = "## Life outside the notebook"
+PAGE = ROOT / "docs" / "export.md"
 TOLERANCE = 1e-5
 # Of a probability that starts from a recording: librosa's spectrogram stands before the network.
 RECORDING_TOLERANCE = 1e-3
@@ -40,9 +40,8 @@ SNIPPETS = [
 
 
 def snippets() -> list[str]:
-    """The Python code of the README's section."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n{SECTION}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"^```python\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    """The Python code of the page."""
+    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray | None) -> dict:
@@ -61,7 +60,7 @@ def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray
         before = os.getcwd()
         os.chdir(place)
         try:
-            exec(compile(code, "README.md", "exec"), variables)
+            exec(compile(code, PAGE.name, "exec"), variables)
         finally:
             os.chdir(before)
     return variables
@@ -125,7 +124,7 @@ def main() -> None:
     def named(words: str) -> str:
         found = [code for code in codes if words in code]
         if len(found) != 1:
-            raise SystemExit(f"README.md: expected one snippet with {words!r} in {SECTION!r}, found {len(found)}")
+            raise SystemExit(f"{PAGE.name}: expected one snippet with {words!r}, found {len(found)}")
         used.add(found[0])
         return found[0]
 
@@ -138,7 +137,7 @@ def main() -> None:
     failed |= not largest <= RECORDING_TOLERANCE
     print(f"{VIEWS:16} {network:6} largest difference of a probability {largest:.1e} (limit {RECORDING_TOLERANCE:.0e})", flush=True)
     if len(used) != len(codes):
-        raise SystemExit(f"README.md: a snippet of {SECTION!r} is not run here")
+        raise SystemExit(f"{PAGE.name}: a snippet is not run here")
     if failed:
         raise SystemExit("Python's answers are not ours")
 

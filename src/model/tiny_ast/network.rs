@@ -102,13 +102,13 @@ pub fn probabilities(model: &TinyAst, inputs: &Tensor) -> Tensor {
     tch::no_grad(|| model.forward_t(inputs, false).softmax(-1, Kind::Float))
 }
 
-/// The network's verdict on clips: the mean of their views' class probabilities, `(clips, num_classes)`. `inputs` are the views of one clip
+/// The network's prediction on clips: the mean of their views' class probabilities, `(clips, num_classes)`. `inputs` are the views of one clip
 /// after those of another, `(clips · n_views, 1, n_mels, n_frames)`.
-pub fn verdicts(model: &TinyAst, inputs: &Tensor) -> Tensor {
+pub fn predictions(model: &TinyAst, inputs: &Tensor) -> Tensor {
     mean_of_views(model, &probabilities(model, inputs))
 }
 
-/// What the head sees of clips, as the mean over their views, `(clips, embed_dim)`; `inputs` as for [`verdicts`].
+/// What the head sees of clips, as the mean over their views, `(clips, embed_dim)`; `inputs` as for [`predictions`].
 pub fn embeddings(model: &TinyAst, inputs: &Tensor) -> Tensor {
     tch::no_grad(|| mean_of_views(model, &model.embed(inputs, false)))
 }

@@ -30,7 +30,7 @@ impl Block {
 }
 
 impl TinyAst {
-    /// How much of each place of the input goes into the verdict, by attention rollout: `(batch, 1, n_mels, n_frames)` →
+    /// How much of each place of the input goes into the prediction, by attention rollout: `(batch, 1, n_mels, n_frames)` →
     /// `(batch, rows, columns)` on [`token_grid`](crate::config::TinyAstConfig::token_grid), low bands first. The shares of
     /// an input add up to 1.
     ///

@@ -6,6 +6,8 @@ use std::fmt;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::interval::Interval;
+
 /// Probabilities count as at least this much in a loss, so that one certain mistake does not make a mean infinite.
 const MIN_PROBABILITY: f64 = 1e-12;
 
@@ -203,10 +205,18 @@ impl fmt::Display for Evaluation {
         let right = self.clips.iter().filter(|clip| clip.is_right()).count();
         let (accuracy, chance) = (100.0 * self.accuracy(), 100.0 * self.chance());
         let (fold, total) = (self.test_fold, self.clips.len());
+        let interval = Interval::wilson(right, total);
         write!(
             f,
-            "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (always naming one class: {chance:.1} %)"
-        )
+            "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (95 % interval {interval}; always naming one class: {chance:.1} %)"
+        )?;
+        if interval.low <= self.chance() {
+            write!(
+                f,
+                "\nThat is not above chance: so few clips, or so little learned, that always naming one class does as well."
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the probabilities of a scored fold say.
 
+mod interval;
 mod evaluation;
 mod calibration;
 
 pub use calibration::{Reliability, ReliabilityBin};
 pub use evaluation::{ClassScore, Confusion, Evaluation, ScoredClip};
+pub use interval::Interval;

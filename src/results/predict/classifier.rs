@@ -10,7 +10,7 @@ use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
-use crate::model::tiny_ast::verdicts;
+use crate::model::tiny_ast::predictions;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::input;
@@ -19,9 +19,9 @@ use crate::training::paths::checkpoint_path;
 /// Windows of a long recording run through the network at once.
 const BATCH_SIZE: usize = 64;
 
-/// The network that ships with the project, from the project's folder: the good preset, trained on ESC-10 without its fold 1. Its sheet,
+/// The released model with the project, from the project's folder: the good preset, trained on ESC-10 without its fold 1. Its sheet,
 /// what it was trained with and how well it does, lies beside it as JSON.
-pub const SHIPPED: &str = "data/models/tinyast-esc10.safetensors";
+pub const RELEASED: &str = "data/models/tinyast-esc10.safetensors";
 
 /// A trained network with everything that turns a recording into what it takes.
 pub struct Classifier {
@@ -67,12 +67,12 @@ impl Classifier {
         Ok(Classifier { checkpoint, extractor, device })
     }
 
-    /// Reads the network that ships, on the CPU.
+    /// Reads the released model, on the CPU.
     ///
     /// # Errors
-    /// As [`Classifier::load`]; it looks for [`SHIPPED`] from the working folder.
-    pub fn shipped() -> Result<Self> {
-        Self::load(Path::new(SHIPPED), Device::Cpu)
+    /// As [`Classifier::load`]; it looks for [`RELEASED`] from the working folder.
+    pub fn released() -> Result<Self> {
+        Self::load(Path::new(RELEASED), Device::Cpu)
     }
 
     /// Reads the network that the config's run trained, on the config's device.
@@ -118,7 +118,7 @@ impl Classifier {
                 inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
-            let each = verdicts(&self.checkpoint.model, &inputs);
+            let each = predictions(&self.checkpoint.model, &inputs);
             let rows = Vec::<Vec<f32>>::try_from(each)
                 .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
             for ((start_s, samples), probabilities) in batch.iter().zip(rows) {

@@ -17,7 +17,7 @@ use crate::training::views;
 pub struct Listening {
     /// The clip's log-mel spectrogram in dB relative to its maximum, `(n_mels, n_frames)`.
     pub levels: Array2<f32>,
-    /// How much each place counts in the verdict, `(rows of tokens, n_frames)`, low bands first. 1 is an even share, and 0 what no
+    /// How much each place counts in the prediction, `(rows of tokens, n_frames)`, low bands first. 1 is an even share, and 0 what no
     /// window shows; the mean is 1.
     pub attention: Array2<f32>,
     /// The part of all attention that lies on the silence around the clip, where windows reach beyond it; 0 to 1.
@@ -25,7 +25,7 @@ pub struct Listening {
     /// How the spectrogram was made.
     pub features: FeatureConfig,
     /// The most probable class of the recording, and its probability.
-    pub verdict: (String, f32),
+    pub prediction: (String, f32),
 }
 
 impl Classifier {
@@ -65,7 +65,7 @@ impl Classifier {
             attention,
             beyond,
             features,
-            verdict: (info.labels[best].clone(), probabilities[best]),
+            prediction: (info.labels[best].clone(), probabilities[best]),
         })
     }
 }

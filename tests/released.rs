@@ -1,4 +1,4 @@
-//! The network that ships answers before anything is downloaded or trained, and its sheet describes it.
+//! The released model answers before anything is downloaded or trained, and its sheet describes it.
 #![cfg(feature = "torch")]
 
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use audio_transformer::internals::dataset::demo;
 use audio_transformer::internals::results::cross_validate::CrossValidation;
-use audio_transformer::internals::results::predict::{Classifier, SHIPPED};
-use audio_transformer::internals::results::ship::{Sheet, record_path};
+use audio_transformer::internals::results::predict::{Classifier, RELEASED};
+use audio_transformer::internals::results::release::{Sheet, record_path};
 use audio_transformer::internals::training::checkpoint;
 use tch::Device;
 
@@ -25,12 +25,12 @@ const ESC10: [&str; 10] = [
 ];
 
 fn sheet() -> Sheet {
-    serde_json::from_slice(&fs::read(Path::new(SHIPPED).with_extension("json")).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(Path::new(RELEASED).with_extension("json")).unwrap()).unwrap()
 }
 
 #[test]
 fn it_answers_with_the_ten_classes_of_esc10() {
-    let mut classifier = Classifier::shipped().unwrap();
+    let mut classifier = Classifier::released().unwrap();
     let prediction = classifier.predict(&demo::synthesize(0, 5, 1, 0, 0), Path::new("clicks")).unwrap();
     let mut labels: Vec<&str> = prediction.ranked.iter().map(|(label, _)| label.as_str()).collect();
     labels.sort_unstable();
@@ -41,9 +41,9 @@ fn it_answers_with_the_ten_classes_of_esc10() {
 
 #[test]
 fn its_file_is_small_and_is_what_its_sheet_says() {
-    assert!(fs::metadata(SHIPPED).unwrap().len() <= 4_000_000);
-    let (sheet, info) = (sheet(), checkpoint::load(Path::new(SHIPPED), Device::Cpu).unwrap().info);
-    assert_eq!(info.test_fold, sheet.shipped_fold);
+    assert!(fs::metadata(RELEASED).unwrap().len() <= 4_000_000);
+    let (sheet, info) = (sheet(), checkpoint::load(Path::new(RELEASED), Device::Cpu).unwrap().info);
+    assert_eq!(info.test_fold, sheet.released_fold);
     assert_eq!((info.train.seed, info.epoch), (sheet.seeds[0], sheet.settings.train.epochs));
     assert_eq!(info.model, sheet.settings.model);
     assert_eq!(info.model.n_parameters(info.labels.len()), Some(sheet.parameters));
@@ -62,8 +62,8 @@ fn the_means_of_its_sheet_follow_from_the_folds() {
     };
     assert!((mean(4) - sheet.mean_accuracy).abs() < 1e-9);
     assert!((mean(5) - sheet.mean_accuracy_all).abs() < 1e-9);
-    let words = fs::read_to_string(Path::new(SHIPPED).with_extension("md")).unwrap();
-    for share in [sheet.mean_accuracy, sheet.shipped_accuracy] {
+    let words = fs::read_to_string(Path::new(RELEASED).with_extension("md")).unwrap();
+    for share in [sheet.mean_accuracy, sheet.released_accuracy] {
         let percent = format!("{:.2} %", 100.0 * share);
         assert!(words.contains(&percent), "the data sheet does not say {percent}");
     }
@@ -71,7 +71,7 @@ fn the_means_of_its_sheet_follow_from_the_folds() {
 
 #[test]
 fn its_sheet_is_counted_from_the_record_of_all_runs() {
-    let (sheet, record) = (sheet(), CrossValidation::load(&record_path(Path::new(SHIPPED))).unwrap());
+    let (sheet, record) = (sheet(), CrossValidation::load(&record_path(Path::new(RELEASED))).unwrap());
     assert_eq!(record.seeds(), sheet.seeds);
     for seed in &sheet.fold_accuracies {
         let folds: Vec<(u32, f64)> = (1..).zip(seed.accuracies.iter().copied()).collect();

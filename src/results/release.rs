@@ -17,7 +17,7 @@ use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::paths::checkpoint_path;
 use crate::training::resume::same_run;
 
-/// What a shipped network is worth, and how it came about; a JSON file beside the weights.
+/// What a released model is worth, and how it came about; a JSON file beside the weights.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sheet {
     /// For each seed, the accuracy on every fold in the folds' order, 0 to 1.
@@ -26,10 +26,10 @@ pub struct Sheet {
     pub mean_accuracy: f64,
     /// The mean over all folds and seeds.
     pub mean_accuracy_all: f64,
-    /// The fold that the shipped network has not heard.
-    pub shipped_fold: u32,
-    /// Accuracy on that fold, measured with the shipped file itself.
-    pub shipped_accuracy: f64,
+    /// The fold that the released model has not heard.
+    pub released_fold: u32,
+    /// Accuracy on that fold, measured with the released file itself.
+    pub released_accuracy: f64,
     /// Trainable numbers.
     pub parameters: usize,
     /// The seeds.
@@ -60,12 +60,12 @@ pub struct Settings {
     pub train: TrainConfig,
 }
 
-/// Where shipped weights lie; their sheet has the same name and the extension `json`.
-pub fn shipped_path(config: &Config) -> PathBuf {
+/// Where released weights lie; their sheet has the same name and the extension `json`.
+pub fn released_path(config: &Config) -> PathBuf {
     config.data.models_dir.join(format!("tinyast-{}.safetensors", config.data.name()))
 }
 
-/// Where the verdicts of all runs lie, beside shipped weights.
+/// Where the predictions of all runs lie, beside released weights.
 pub fn record_path(weights: &Path) -> PathBuf {
     weights.with_extension("runs.jsonl")
 }
@@ -76,7 +76,7 @@ pub fn record_path(weights: &Path) -> PathBuf {
 /// # Errors
 /// [`Error::StageMissing`] before the run; [`Error::Checkpoint`] when its weights are of another recipe or of a run that is not finished;
 /// as [`evaluate`](crate::evaluate); [`Error::Io`] when the folder cannot be written.
-pub fn ship(
+pub fn release(
     config: &Config,
     all: &CrossValidation,
     fold: u32,
@@ -85,7 +85,7 @@ pub fn ship(
     command: &str,
 ) -> Result<Sheet> {
     let run = of_fold(config, fold, seed);
-    let path = shipped_path(config);
+    let path = released_path(config);
     let Checkpoint { info, vs, .. } = checkpoint::load(&checkpoint_path(&run), Device::Cpu)?;
     check_recipe(&checkpoint_path(&run), &info, &run)?;
     checkpoint::save(&path, &vs, &info, Precision::Half)?;
@@ -98,8 +98,8 @@ pub fn ship(
         fold_accuracies: fold_accuracies.collect(),
         mean_accuracy: all.over_folds(counts).mean,
         mean_accuracy_all: all.over_folds(|_| true).mean,
-        shipped_fold: fold,
-        shipped_accuracy: evaluate_checkpoint(&run, &path)?.accuracy(),
+        released_fold: fold,
+        released_accuracy: evaluate_checkpoint(&run, &path)?.accuracy(),
         parameters: info.model.n_parameters(info.labels.len()).unwrap_or_default(),
         seeds: seeds.clone(),
         settings: Settings { model: config.model.clone(), train: config.train.clone() },
@@ -131,10 +131,10 @@ impl fmt::Display for Sheet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} parameters; fold {} with the shipped file: {:.2} %; mean of the folds no choice has scored {:.2} %, of all {:.2} %",
+            "{} parameters; fold {} with the released file: {:.2} %; mean of the folds no choice has scored {:.2} %, of all {:.2} %",
             self.parameters,
-            self.shipped_fold,
-            100.0 * self.shipped_accuracy,
+            self.released_fold,
+            100.0 * self.released_accuracy,
             100.0 * self.mean_accuracy,
             100.0 * self.mean_accuracy_all
         )
