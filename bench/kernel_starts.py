@@ -34,7 +34,7 @@ async def start_once(address: str, token: str) -> float | None:
     """Seconds from asking for a kernel to its first answer, or None when there was none."""
     # Both come with Jupyter's own server.
     from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-    from tornado.websocket import websocket_connect
+    from tornado.websocket import WebSocketClosedError, websocket_connect
 
     client, headers = AsyncHTTPClient(), {"Authorization": f"token {token}"}
     started = time.monotonic()
@@ -49,8 +49,8 @@ async def start_once(address: str, token: str) -> float | None:
         header = {"msg_id": uuid.uuid4().hex, "msg_type": "kernel_info_request", "username": "", "session": uuid.uuid4().hex,
                   "version": "5.3", "date": ""}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": {}, "channel": "shell"}
-        await socket.write_message(json.dumps(message))
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(asyncio.TimeoutError, WebSocketClosedError):
+            await socket.write_message(json.dumps(message))
             await asyncio.wait_for(answered(socket), LIMIT_S)
             return time.monotonic() - started
         return None
@@ -63,6 +63,7 @@ async def answered(socket) -> None:
     while (text := await socket.read_message()) is not None:
         if json.loads(text)["header"]["msg_type"] == "kernel_info_reply":
             return
+    raise asyncio.TimeoutError
 
 
 def spin() -> None:

@@ -70,10 +70,14 @@ def main(front_file: str, back_file: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     front, back = (json.loads(Path(file).read_text(encoding="utf-8")) for file in (front_file, back_file))
     context = zmq.Context()
-    works = []
-    for channel in CHANNELS:
-        works.append((zmq.proxy, pair(context, front, back, channel, (zmq.ROUTER, zmq.DEALER))))
-    outer, inner = pair(context, front, back, "iopub", (zmq.PUB, zmq.SUB))
+    try:
+        works = [(zmq.proxy, pair(context, front, back, channel, (zmq.ROUTER, zmq.DEALER))) for channel in CHANNELS]
+        outer, inner = pair(context, front, back, "iopub", (zmq.PUB, zmq.SUB))
+    except zmq.ZMQError as error:
+        # A kernel that nobody can reach would hang without a word; one that ends, Jupyter starts again.
+        print(f"the kernel ends: its relay cannot take a port that Jupyter chose: {error}", file=sys.stderr, flush=True)
+        os.kill(kernel, signal.SIGKILL)
+        os._exit(1)
     works.append((forward, (inner, outer)))
     for work, sockets in works:
         threading.Thread(target=work, args=sockets, daemon=True).start()

@@ -24,6 +24,7 @@ from pathlib import Path
 WAIT_S = 10.0
 WATCH_S = 0.5
 PR_SET_PDEATHSIG = 1
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 IN_USE = (
     "target/evcxr is in use by another Rust kernel of this project, and it takes one at a time: shut that kernel down "
     "(in JupyterLab: Kernel > Shut Down Kernel, or end `make lab`), then try again."
@@ -51,11 +52,14 @@ def main(binary: str, connection_file: str) -> None:
 def relayed(connection_file: str) -> str:
     """Starts the relay between this connection file and another for the kernel; the other."""
     front = json.loads(Path(connection_file).read_text(encoding="utf-8"))
+    # The ports that Jupyter has chosen are free until the relay takes them.
+    chosen = {front[f"{channel}_port"] for channel in CHANNELS}
     with contextlib.ExitStack() as probes:
-        for channel in ("shell", "iopub", "stdin", "control", "hb"):
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            front[f"{channel}_port"] = probe.getsockname()[1]
+        for channel in CHANNELS:
+            while front[f"{channel}_port"] in chosen:
+                probe = probes.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", 0))
+                front[f"{channel}_port"] = probe.getsockname()[1]
     # Like Jupyter's own: the key in it signs messages.
     back_file = Path(connection_file).with_suffix(".relayed.json")
     with open(os.open(back_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
