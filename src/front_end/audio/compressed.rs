@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::AudioDecoderOptions;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySource};
@@ -225,6 +226,7 @@ fn decode_stream(
     let track = reader.default_track(TrackType::Audio).ok_or_else(no_track)?;
     let (track_id, n_promised) = (track.id, track.num_frames);
     let params = track.codec_params.as_ref().and_then(|params| params.audio()).ok_or_else(no_track)?;
+    check_sound_decoder(params, path)?;
     let options = AudioDecoderOptions::default().verify(true);
     let mut decoder = get_codecs().make_audio_decoder(params, &options).map_err(|error| {
         let reason =
@@ -251,6 +253,17 @@ fn decode_stream(
         return Err(refuse(path, None, "at least one frame of samples", "none"));
     }
     Ok(Waveform { samples: decoded.samples, sample_rate: decoded.sample_rate })
+}
+
+/// Refuses what symphonia 0.6.1 is known to decode to another sound, without an error: MP3 at 24 kHz and Vorbis of more than two channels.
+fn check_sound_decoder(params: &AudioCodecParameters, path: &Path) -> Result<()> {
+    let channels = params.channels.as_ref().map_or(0, |channels| channels.count());
+    let found = match (params.codec, params.sample_rate) {
+        (CODEC_ID_MP3, Some(24_000)) => "MP3 at 24 kHz",
+        (CODEC_ID_VORBIS, _) if channels > 2 => "Vorbis of more than two channels",
+        _ => return Ok(()),
+    };
+    Err(refuse(path, None, CODECS, format!("{found}, which cannot be decoded right here")))
 }
 
 /// What has been decoded so far, as mono.
