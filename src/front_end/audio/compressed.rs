@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
@@ -18,7 +18,7 @@ use super::mpeg::Part;
 use super::ogg::Link;
 use super::tags::Section;
 use super::waveform::{Source, Waveform, check_length, check_sample_rate, check_samples, refuse};
-use super::{edit_list, mp4, mpeg, ogg, opus, quicktime};
+use super::{edit_list, mp4, mpeg, ogg, opus, quicktime, vorbis};
 use crate::error::{Error, Result};
 
 const CODECS: &str = "samples as PCM, ADPCM, A-law, mu-law, FLAC, ALAC, Vorbis, Opus, MP3 or AAC-LC";
@@ -66,7 +66,8 @@ fn decode_ogg(source: &mut impl Source, start: u64, end: u64, path: &Path) -> Re
 fn decode_link(source: &mut impl Source, link: &Link, path: &Path) -> Result<Waveform> {
     match link.codecs[..] {
         [("Opus", serial)] => guarded(path, || opus::decode(source, link, serial, path)),
-        [("Vorbis" | "FLAC", _)] => decode_section(source, Container::Ogg, link.start, link.end, path),
+        [("Vorbis", serial)] => guarded(path, || vorbis::decode(source, link, serial, path)),
+        [("FLAC", _)] => decode_section(source, Container::Ogg, link.start, link.end, path),
         _ => {
             let names: Vec<&str> = link.codecs.iter().map(|(name, _)| *name).collect();
             let found = if names.is_empty() { "one of another kind".into() } else { names.join(" and ") };
@@ -255,15 +256,13 @@ fn decode_stream(
     Ok(Waveform { samples: decoded.samples, sample_rate: decoded.sample_rate })
 }
 
-/// Refuses what symphonia 0.6.1 is known to decode to another sound, without an error: MP3 at 24 kHz and Vorbis of more than two channels.
+/// Refuses what symphonia 0.6.1 is known to decode to another sound, without an error: MP3 at 24 kHz.
 fn check_sound_decoder(params: &AudioCodecParameters, path: &Path) -> Result<()> {
-    let channels = params.channels.as_ref().map_or(0, |channels| channels.count());
-    let found = match (params.codec, params.sample_rate) {
-        (CODEC_ID_MP3, Some(24_000)) => "MP3 at 24 kHz",
-        (CODEC_ID_VORBIS, _) if channels > 2 => "Vorbis of more than two channels",
-        _ => return Ok(()),
-    };
-    Err(refuse(path, None, CODECS, format!("{found}, which cannot be decoded right here")))
+    if params.codec != CODEC_ID_MP3 || params.sample_rate != Some(24_000) {
+        return Ok(());
+    }
+    let found = "MP3 at 24 kHz, which is not decoded right here; make it a WAV: ffmpeg -i FILE file.wav";
+    Err(refuse(path, None, CODECS, found))
 }
 
 /// What has been decoded so far, as mono.

@@ -1,7 +1,7 @@
 //! Sound files to mono samples and back: any of the usual formats in, 16-bit WAV out.
 //!
 //! The format is chosen by what the file holds, never by its name. Ordinary WAVs are opened by hound and converted in bulk;
-//! what hound refuses (64-bit float, ADPCM, A-law, …) and FLAC, Ogg Vorbis, MP3, AAC and M4A go to symphonia, Opus to opus-decoder. PCM in
+//! what hound refuses (64-bit float, ADPCM, A-law, …) and FLAC, MP3, AAC and M4A go to symphonia, Vorbis to lewton, Opus to opus-pure. PCM in
 //! QuickTime is read here.
 
 mod waveform;
@@ -12,6 +12,7 @@ mod riff;
 mod mpeg;
 mod ogg;
 mod opus;
+mod vorbis;
 mod mp4;
 mod edit_list;
 mod quicktime;

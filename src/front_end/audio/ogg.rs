@@ -1,12 +1,16 @@
 //! Ogg: the streams that a file chains, what each holds, and the packets of one (RFC 3533).
 
 use std::io::{self, SeekFrom};
+use std::path::Path;
 
 use super::tags::bytes_at;
-use super::waveform::Source;
+use super::waveform::{Source, refuse};
+use crate::error::{Error, Result};
 
 /// A page's header without the lengths of its segments, in bytes.
 const HEADER_LEN: usize = 27;
+/// Where in it the checksum stands.
+const CHECKSUM: usize = 22;
 /// Set where a page begins with the rest of a packet, in the first, and in the last page of a stream.
 const CONTINUED: u8 = 1;
 const FIRST: u8 = 2;
@@ -40,11 +44,22 @@ struct Page {
     /// Lengths of its segments, in bytes.
     segments: Vec<u8>,
     body: u64,
+    /// How many pages of its stream come before it.
+    number: u32,
+    checksum: u32,
 }
 
 impl Page {
     fn end(&self) -> u64 {
         self.body + self.segments.iter().map(|length| u64::from(*length)).sum::<u64>()
+    }
+
+    /// Header and body of the page that begins at `start`.
+    fn bytes(&self, source: &mut impl Source, start: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; (self.end() - start) as usize];
+        source.seek(SeekFrom::Start(start))?;
+        source.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -76,38 +91,53 @@ pub(super) fn links(source: &mut impl Source, start: u64, end: u64) -> io::Resul
     Ok(links)
 }
 
-/// Hands over every packet of one stream of a link, with the granule position of the page that it ends on where it is the last to. True
-/// when the stream is whole to its last page.
+/// Hands over every packet of one stream of a link, with the granule position of the page that it ends on where it is the last to.
 ///
 /// # Errors
-/// What the source returns, and what `take` does.
-pub(super) fn packets<E: From<io::Error>>(
+/// When a page is missing, damaged or cut, and what `take` returns.
+pub(super) fn packets(
     source: &mut impl Source,
     link: &Link,
     serial: u32,
-    mut take: impl FnMut(&[u8], Option<u64>) -> Result<(), E>,
-) -> Result<bool, E> {
-    let (mut at, mut packet, mut is_whole) = (link.start, Vec::new(), true);
-    while let Some(page) = page_at(source, at, link.end)? {
+    path: &Path,
+    mut take: impl FnMut(&[u8], Option<u64>) -> Result<()>,
+) -> Result<()> {
+    let io = |error| Error::io("read", path)(error);
+    let (mut at, mut packet, mut number) = (link.start, Vec::new(), None);
+    while let Some(page) = page_at(source, at, link.end).map_err(io)? {
+        let start = at;
         at = page.end();
         if page.serial != serial {
             continue;
         }
-        let mut body = vec![0; (at - page.body) as usize];
-        source.seek(SeekFrom::Start(page.body))?;
-        if let Err(error) = source.read_exact(&mut body) {
-            return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(false) } else { Err(error.into()) };
+        if at > link.end {
+            return Err(refuse(path, Some(link.end), "a whole page", "its end inside one"));
+        }
+        let bytes = page.bytes(source, start).map_err(io)?;
+        if checksum(&bytes) != page.checksum {
+            return Err(refuse(path, Some(start), "a page with its checksum", "one with another"));
+        }
+        if let Some(before) = number.replace(page.number)
+            && page.number != u32::wrapping_add(before, 1)
+        {
+            let expected = format!("page {} of the stream", u32::wrapping_add(before, 1));
+            return Err(refuse(path, Some(start), expected, format!("page {}", page.number)));
         }
         if page.kind & CONTINUED == 0 {
             packet.clear();
         }
         let last = page.segments.iter().rposition(|length| *length < 255);
-        let mut rest = &body[..];
+        let mut rest = &bytes[(page.body - start) as usize..];
         for (number, length) in page.segments.iter().enumerate() {
-            let (segment, behind) = rest.split_at(usize::from(*length).min(rest.len()));
+            let (segment, behind) = rest.split_at(usize::from(*length));
             rest = behind;
             if packet.len() + segment.len() > MAX_PACKET_LEN {
-                return Ok(false);
+                return Err(refuse(
+                    path,
+                    Some(start),
+                    format!("packets of at most {MAX_PACKET_LEN} bytes"),
+                    "a longer one",
+                ));
             }
             packet.extend_from_slice(segment);
             if *length < 255 {
@@ -115,9 +145,16 @@ pub(super) fn packets<E: From<io::Error>>(
                 packet.clear();
             }
         }
-        is_whole = packet.is_empty();
     }
-    Ok(is_whole && at == link.end)
+    if !packet.is_empty() || at != link.end {
+        return Err(refuse(
+            path,
+            Some(at),
+            "a whole stream",
+            "its end inside a packet, or no page where the next should be",
+        ));
+    }
+    Ok(())
 }
 
 fn page_at(source: &mut impl Source, at: u64, end: u64) -> io::Result<Option<Page>> {
@@ -129,6 +166,29 @@ fn page_at(source: &mut impl Source, at: u64, end: u64) -> io::Result<Option<Pag
     let mut segments = vec![0; usize::from(header[26])];
     source.read_exact(&mut segments)?;
     let granule = u64::from_le_bytes([6, 7, 8, 9, 10, 11, 12, 13].map(|at| header[at]));
-    let serial = u32::from_le_bytes([14, 15, 16, 17].map(|at| header[at]));
-    Ok(Some(Page { kind: header[5], granule, serial, segments, body }))
+    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
+    let (serial, number, checksum) = (word(14), word(18), word(CHECKSUM));
+    Ok(Some(Page { kind: header[5], granule, serial, segments, body, number, checksum }))
+}
+
+/// RFC 3533, section 6: CRC-32 of polynomial 0x04C11DB7, highest bit first, over the page with zeros in the checksum's place.
+fn checksum(page: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let (mut rest, mut bit) = ((byte as u32) << 24, 0);
+            while bit < 8 {
+                rest = (rest << 1) ^ if rest >> 31 == 1 { 0x04C1_1DB7 } else { 0 };
+                bit += 1;
+            }
+            table[byte] = rest;
+            byte += 1;
+        }
+        table
+    };
+    page.iter().enumerate().fold(0, |rest: u32, (at, &byte)| {
+        let byte = if (CHECKSUM..CHECKSUM + 4).contains(&at) { 0 } else { byte };
+        (rest << 8) ^ TABLE[usize::from((rest >> 24) as u8 ^ byte)]
+    })
 }

@@ -2,16 +2,38 @@
 
 use std::path::Path;
 
-use opus_decoder::OpusMultistreamDecoder;
+use opus_pure::{MAX_PACKET_SAMPLES, OpusDecoder, OpusMSDecoder};
 
 use super::ogg::{self, Link};
 use super::waveform::{Source, Waveform, check_channels, check_length, check_samples, refuse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Opus has one clock, whatever rate was recorded.
 const SAMPLE_RATE: u32 = 48_000;
-/// The longest packet: 120 ms.
-const MAX_PACKET_FRAMES: usize = 5_760;
+
+/// One stream of one or two channels, or several with the channels that Vorbis orders.
+enum Decoder {
+    One(OpusDecoder),
+    Several(OpusMSDecoder),
+}
+
+impl Decoder {
+    fn new(head: &Head) -> Option<Self> {
+        let rate = SAMPLE_RATE as i32;
+        let Some(map) = &head.map else { return OpusDecoder::new(rate, head.channels).ok().map(Decoder::One) };
+        let decoder = OpusMSDecoder::new(rate, head.channels, head.family).ok()?;
+        let layout = decoder.layout();
+        let told = (layout.nb_streams, layout.nb_coupled_streams, &layout.mapping);
+        (told == (map.streams, map.coupled, &map.mapping)).then_some(Decoder::Several(decoder))
+    }
+
+    fn decode(&mut self, packet: &[u8], frames: &mut [f32]) -> opus_pure::Result<usize> {
+        match self {
+            Decoder::One(decoder) => decoder.decode(packet, MAX_PACKET_SAMPLES, frames),
+            Decoder::Several(decoder) => decoder.decode(packet, MAX_PACKET_SAMPLES, frames),
+        }
+    }
+}
 
 /// What the first packet says.
 struct Head {
@@ -19,6 +41,13 @@ struct Head {
     /// Frames at the start that the encoder added.
     pre_skip: usize,
     gain: f32,
+    family: u8,
+    /// None in family 0.
+    map: Option<Map>,
+}
+
+/// Which channel comes from which of the streams in a packet.
+struct Map {
     streams: usize,
     coupled: usize,
     mapping: Vec<u8>,
@@ -28,38 +57,13 @@ struct Head {
 pub(super) fn decode(source: &mut impl Source, link: &Link, serial: u32, path: &Path) -> Result<Waveform> {
     let mut stream =
         Stream { head: None, decoder: None, n_packets: 0, frames: Vec::new(), samples: Vec::new(), last: None, path };
-    let is_whole = ogg::packets(source, link, serial, |packet, granule| stream.take(packet, granule))
-        .map_err(|failure| failure.into_error(path))?;
-    if !is_whole {
-        return Err(refuse(path, Some(link.end), "a whole Opus stream", "its end inside a page"));
-    }
+    ogg::packets(source, link, serial, path, |packet, granule| stream.take(packet, granule))?;
     stream.finish()
-}
-
-/// Why a stream stops: the file, or what is in it.
-enum Failure {
-    Io(std::io::Error),
-    Refused(Error),
-}
-
-impl Failure {
-    fn into_error(self, path: &Path) -> Error {
-        match self {
-            Failure::Io(error) => Error::io("read", path)(error),
-            Failure::Refused(error) => error,
-        }
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Failure::Io(error)
-    }
 }
 
 struct Stream<'a> {
     head: Option<Head>,
-    decoder: Option<OpusMultistreamDecoder>,
+    decoder: Option<Decoder>,
     n_packets: usize,
     /// What a packet decodes to, interleaved.
     frames: Vec<f32>,
@@ -70,15 +74,15 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    fn take(&mut self, packet: &[u8], granule: Option<u64>) -> Result<(), Failure> {
+    fn take(&mut self, packet: &[u8], granule: Option<u64>) -> Result<()> {
         self.n_packets += 1;
         match self.n_packets {
-            1 => self.begin(packet).map_err(Failure::Refused),
+            1 => self.begin(packet),
             // Names and titles.
             2 => Ok(()),
             _ => {
                 self.last = granule.or(self.last);
-                self.append(packet).map_err(Failure::Refused)
+                self.append(packet)
             }
         }
     }
@@ -86,13 +90,10 @@ impl Stream<'_> {
     fn begin(&mut self, packet: &[u8]) -> Result<()> {
         let head = head(packet).ok_or_else(|| refuse(self.path, None, "an OpusHead of version 1", "another"))?;
         check_channels(head.channels, self.path)?;
-        let decoder =
-            OpusMultistreamDecoder::new(SAMPLE_RATE, head.channels, head.streams, head.coupled, &head.mapping);
-        self.decoder = Some(
-            decoder
-                .map_err(|error| refuse(self.path, None, "Opus channels as RFC 7845 maps them", error.to_string()))?,
-        );
-        self.frames = vec![0.0; MAX_PACKET_FRAMES * head.channels];
+        let found = || format!("{} in another order (mapping family {})", head.channels, head.family);
+        let expected = "Opus channels in the order of mapping family 0 or 1";
+        self.decoder = Some(Decoder::new(&head).ok_or_else(|| refuse(self.path, None, expected, found()))?);
+        self.frames = vec![0.0; MAX_PACKET_SAMPLES * head.channels];
         self.head = Some(head);
         Ok(())
     }
@@ -104,8 +105,7 @@ impl Stream<'_> {
         if packet.is_empty() {
             return Err(broken("an empty one".into()));
         }
-        let n_frames =
-            decoder.decode_float(packet, &mut self.frames, false).map_err(|error| broken(error.to_string()))?;
+        let n_frames = decoder.decode(packet, &mut self.frames).map_err(|error| broken(error.to_string()))?;
         check_length((done + n_frames) as u64, SAMPLE_RATE, self.path)?;
         let frames = self.frames[..n_frames * head.channels].chunks_exact(head.channels);
         let scale = head.gain / head.channels as f32;
@@ -137,10 +137,13 @@ fn head(packet: &[u8]) -> Option<Head> {
     let pre_skip = usize::from(u16::from_le_bytes([fixed[10], fixed[11]]));
     let gain_db = f32::from(i16::from_le_bytes([fixed[16], fixed[17]])) / 256.0;
     let gain = 10f32.powf(gain_db / 20.0);
-    let (streams, coupled, mapping) = match fixed[18] {
-        0 if channels <= 2 => (1, channels - 1, vec![0, 1][..channels].to_vec()),
+    let map = match fixed[18] {
+        0 if channels <= 2 => None,
         0 => return None,
-        _ => (usize::from(*packet.get(19)?), usize::from(*packet.get(20)?), packet.get(21..21 + channels)?.to_vec()),
+        _ => {
+            let [streams, coupled] = [packet.get(19)?, packet.get(20)?].map(|count| usize::from(*count));
+            Some(Map { streams, coupled, mapping: packet.get(21..21 + channels)?.to_vec() })
+        }
     };
-    Some(Head { channels, pre_skip, gain, streams, coupled, mapping })
+    Some(Head { channels, pre_skip, gain, family: fixed[18], map })
 }
