@@ -13,14 +13,16 @@ const SAMPLE_RATE: u32 = 48_000;
 
 /// One stream of one or two channels, or several with the channels that Vorbis orders.
 enum Decoder {
-    One(OpusDecoder),
+    One(Box<OpusDecoder>),
     Several(OpusMSDecoder),
 }
 
 impl Decoder {
     fn new(head: &Head) -> Option<Self> {
         let rate = SAMPLE_RATE as i32;
-        let Some(map) = &head.map else { return OpusDecoder::new(rate, head.channels).ok().map(Decoder::One) };
+        let Some(map) = &head.map else {
+            return OpusDecoder::new(rate, head.channels).ok().map(|decoder| Decoder::One(Box::new(decoder)));
+        };
         let decoder = OpusMSDecoder::new(rate, head.channels, head.family).ok()?;
         let layout = decoder.layout();
         let told = (layout.nb_streams, layout.nb_coupled_streams, &layout.mapping);
