@@ -76,6 +76,7 @@ pub use dataset::demo;
 pub use dataset::download;
 pub use dataset::preprocess::{PreprocessReport, preprocess};
 pub use dataset::processed::{Dataset, Split};
+pub use dataset::propose::{Choice, Proposal, propose};
 pub use error::{Error, Result};
 pub use front_end::audio;
 pub use front_end::features::{FeatureConfig, FeatureExtractor, Spectrogram};
@@ -114,6 +115,7 @@ pub mod prelude {
     pub use crate::dataset::demo;
     pub use crate::dataset::preprocess::preprocess;
     pub use crate::dataset::processed::Dataset;
+    pub use crate::dataset::propose::propose;
     pub use crate::error::{Error, Result};
     pub use crate::front_end::audio;
     pub use crate::front_end::features::FeatureConfig;

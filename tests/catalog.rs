@@ -161,8 +161,8 @@ fn one_target_for_two_classes_or_two_targets_for_one_class_is_refused() {
 }
 
 #[test]
-fn a_fold_that_does_not_count_from_one_is_refused() {
-    for fold in ["0", "one", "-1", "1.5", "", "99999999999"] {
+fn a_fold_that_is_none_is_refused() {
+    for fold in ["one", "-1", "1.5", "", "99999999999", "train"] {
         let table = format!("filename,category,fold\na.wav,dog,1\nb.wav,cow,{fold}\n");
         refused_on(3, &["fold", &format!("`{fold}`")], read_csv(table));
     }

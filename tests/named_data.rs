@@ -137,19 +137,84 @@ fn numbers_in_class_names_count_by_their_value() {
 }
 
 #[test]
-fn folders_that_split_a_data_set_are_no_classes() {
-    for [one, other] in [["train", "test"], ["Training", "validation"], ["fold1", "fold10"], ["train_1", "VAL"]] {
+fn folders_that_split_a_data_set_are_its_folds() {
+    let splits = [["train", "test"], ["Training", "validation"], ["fold1", "fold10"], ["fold_0", "fold_1"]];
+    for [one, other] in splits {
         let case = Case::new();
         let names = [one, other].map(|top| ["bark", "rain"].map(|class| format!("s/{top}/{class}/1.wav"))).concat();
         let root = case.sounds(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        let error = case.acquire(&root.to_string_lossy()).map(drop).unwrap_err();
-        assert!(matches!(&error, Error::Dataset { found, .. } if found.contains(one)), "{error}");
-        case.acquire(&root.join(one).to_string_lossy()).unwrap();
+        let catalog = case.acquire(&root.to_string_lossy()).unwrap();
+        assert_eq!((catalog.labels(), catalog.folds()), (vec!["bark".into(), "rain".into()], vec![1, 2]), "{one}");
+        assert!(
+            catalog.clips.iter().all(|clip| (clip.fold == 1) == clip.filename.starts_with(&format!("{one}/"))),
+            "{one}"
+        );
+        assert!(catalog.notes[0].contains(&format!("{one} is fold 1, {other} is fold 2")), "{:?}", catalog.notes);
     }
+    // Split in several ways, they say nothing.
+    let case = Case::new();
+    let root = case.sounds(&["s/train/a/1.wav", "s/train/b/1.wav", "s/fold2/a/2.wav", "s/fold2/b/2.wav"]);
+    let error = case.acquire(&root.to_string_lossy()).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Dataset { found, .. } if found.contains("fold2, train")), "{error}");
     // A class may have such a name, and so may folders that hold the sounds themselves.
     let case = Case::new();
     let root = case.sounds(&["s/train/steam/1.wav", "s/train/steam/2.wav", "s/tram/1.wav", "s/tram/2.wav"]);
     assert_eq!(case.acquire(&root.to_string_lossy()).unwrap().labels(), ["train", "tram"]);
+}
+
+#[test]
+fn tables_are_read_as_people_have_them() {
+    let files = ["s/1.wav", "s/2.wav", "s/3.wav", "s/4.wav"];
+    let plain = |catalog: &Catalog| -> Vec<(String, String, u32)> {
+        catalog.clips.iter().map(|clip| (clip.filename.clone(), clip.category.clone(), clip.fold)).collect()
+    };
+    let expected: Vec<(String, String, u32)> =
+        [("1.wav", "bark", 1), ("2.wav", "bark", 2), ("3.wav", "rain", 1), ("4.wav", "rain", 2)]
+            .map(|(file, class, fold)| (file.into(), class.into(), fold))
+            .into();
+    let tables = [
+        "filename,category,fold\n1.wav,bark,1\n2.wav,bark,2\n3.wav,rain,1\n4.wav,rain,2\n",
+        // A byte order mark, semicolons, any case, folds from 0 with a point, rows of nothing.
+        "\u{feff}File_Name;Label;Split\n1.wav;bark;0.0\n;;\n2.wav;bark;1.0\n3.wav;rain;0.0\n4.wav;rain;1.0\n;;\n",
+        "path\tclass\tsplit\n.\\1.wav\tbark\ttrain\n./2.wav\tbark\ttest\n3.wav\train\ttrain\n4.wav\train\ttest\n",
+        "FILE|CLASS_NAME|FOLD\n1.wav|bark|fold1\n2.wav|bark|fold2\n3.wav|rain|fold1\n4.wav|rain|fold2\n",
+        "file,category,fold\nROOT/1.wav,bark,1\nROOT/2.wav,bark,2\nROOT/3.wav,rain,1\nROOT/4.wav,rain,2\n",
+    ];
+    for table in tables {
+        let case = Case::new();
+        let root = case.sounds(&files);
+        case.write("s/list.csv", &table.replace("ROOT", &root.to_string_lossy()));
+        let catalog = Catalog::open(&root).unwrap();
+        assert_eq!(plain(&catalog), expected, "{table}");
+        assert_eq!(catalog.notes.is_empty(), table.starts_with("filename"), "{:?}", catalog.notes);
+    }
+    // A table of other things is no list of clips, whatever its columns; it is named.
+    let case = Case::new();
+    let root = case.sounds(&["s/bark/1.wav", "s/bark/2.wav", "s/rain/3.wav", "s/rain/4.wav"]);
+    case.write("s/results.csv", "file,label\nmodel.bin,good\n");
+    assert_eq!(Catalog::open(&root).unwrap().labels(), ["bark", "rain"]);
+}
+
+#[test]
+fn files_are_found_below_their_folds_and_in_another_form_of_unicode() {
+    // As UrbanSound8K lies: the table in a folder of its own, the recordings in a folder for each fold.
+    let case = Case::new();
+    let root = case.sounds(&[
+        "s/audio/fold1/a.wav",
+        "s/audio/fold2/b.wav",
+        "s/audio/fold1/c.wav",
+        "s/audio/fold2/cafe\u{301}.wav",
+    ]);
+    let table =
+        "slice_file_name,fold,classID,class\na.wav,1,3,dog\nb.wav,2,3,dog\nc.wav,1,5,rain\ncaf\u{e9}.wav,2,5,rain\n";
+    case.write("s/metadata/Sounds.csv", table);
+    let catalog = Catalog::open(&root).unwrap();
+    assert!(catalog.clips.iter().all(|clip| catalog.path(clip).is_file()), "{:?}", files(&catalog));
+    assert_eq!((catalog.labels(), catalog.folds()), (vec!["dog".into(), "rain".into()], vec![1, 2]));
+    // Where several files could be meant, none is.
+    case.sounds(&["s/audio/fold2/a.wav"]);
+    let catalog = Catalog::open(&root).unwrap();
+    assert!(!catalog.path(&catalog.clips[0]).is_file(), "{:?}", files(&catalog));
 }
 
 #[test]

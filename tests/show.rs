@@ -10,7 +10,7 @@ use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::internals::dataset::acquire;
 use audio_transformer::internals::dataset::demo;
-use audio_transformer::internals::dataset::levels;
+use audio_transformer::internals::dataset::measure::measure;
 use audio_transformer::internals::dataset::preprocess;
 use audio_transformer::internals::front_end::audio::Waveform;
 use audio_transformer::internals::results::embeddings;
@@ -144,7 +144,7 @@ fn the_overview_counts_what_cannot_be_read() {
     let (_dir, config) = trained();
     let catalog = acquire::open_catalog(&config).unwrap();
     std::fs::write(catalog.path(&catalog.clips[3]), b"no sound at all").unwrap();
-    let found = levels::survey(&catalog);
+    let found = measure(&catalog);
     assert_eq!(found.iter().filter(|level| level.is_none()).count(), 1);
     assert!(found.iter().flatten().all(|level| level.duration_s == 5.0 && (-60.0..0.0).contains(&level.rms_dbfs)));
     assert!(show::overview(&catalog).unwrap().as_str().contains("1 of 50 recordings could not be read"));

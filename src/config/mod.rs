@@ -57,6 +57,13 @@ impl Config {
     }
 }
 
+impl Preset {
+    /// All settings as the recipe has them.
+    pub fn settings(self) -> Config {
+        Config { model: self.model(), train: self.train(), ..Config::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

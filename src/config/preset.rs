@@ -1,23 +1,37 @@
-//! The two recipes the project stands for.
+//! The recipes the project stands for.
 
+use super::data::{DataConfig, DataSource};
 use super::model::{Pooling, Stem, TinyAstConfig, View};
 use super::train::{AugmentConfig, Mix, Schedule, TrainConfig};
 
 /// A recipe: an architecture and the training that suits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
+    /// The good preset's network and training, fitted to the recordings by [`crate::propose`] and to a time budget: for sounds of your own.
+    Fitted,
     /// Seconds on a laptop: a plain Vision Transformer, 5 epochs of Adam. A demonstration.
     Quick,
     /// About half an hour for 320 clips: a convolutional stem, augmentation, and hundreds of epochs. The one to judge the project by.
     Good,
 }
 
+/// The time budget of the fitted recipe before it knows the data.
+const MINUTES: f64 = 5.0;
+
 impl Preset {
+    /// The recipe to begin with: fitted to a person's own recordings; of the demo, ESC-10 and ESC-50 the quick one.
+    pub fn of(data: &DataConfig) -> Self {
+        match (&data.metadata_path, &data.source) {
+            (None, DataSource::Demo | DataSource::Esc10 | DataSource::Esc50) => Preset::Quick,
+            _ => Preset::Fitted,
+        }
+    }
+
     /// The architecture.
     pub fn model(self) -> TinyAstConfig {
         match self {
             Preset::Quick => TinyAstConfig::default(),
-            Preset::Good => TinyAstConfig {
+            Preset::Good | Preset::Fitted => TinyAstConfig {
                 input_size: (64, 320),
                 view: View::Windows { n_views: 5 },
                 stem: Stem::Convolutions { channels: vec![32, 64, 128], first_stride: (2, 4), pool: (2, 1) },
@@ -37,6 +51,7 @@ impl Preset {
     pub fn train(self) -> TrainConfig {
         match self {
             Preset::Quick => TrainConfig::default(),
+            Preset::Fitted => TrainConfig { run_name: "fitted".into(), minutes: Some(MINUTES), ..Preset::Good.train() },
             Preset::Good => TrainConfig {
                 run_name: "good".into(),
                 epochs: 360,
@@ -73,8 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_presets_are_valid_and_small() {
-        for preset in [Preset::Quick, Preset::Good] {
+    fn the_presets_are_valid_and_small() {
+        for preset in [Preset::Quick, Preset::Good, Preset::Fitted] {
             let model = preset.model();
             model.validate().unwrap();
             preset.train().validate().unwrap();

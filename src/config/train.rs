@@ -11,8 +11,11 @@ use crate::error::Result;
 pub struct TrainConfig {
     /// Names the checkpoint: `data/models/<run_name>-<data set>.safetensors`.
     pub run_name: String,
-    /// Passes over the training clips.
+    /// Passes over the training clips; with `minutes`, as many as fit into them.
     pub epochs: usize,
+    /// How long training may take, in minutes: its speed is measured at the start, and the epochs are chosen to end by then. The same
+    /// number of `epochs` without `minutes` trains to the same weights.
+    pub minutes: Option<f64>,
     /// Clips per optimiser step.
     pub batch_size: usize,
     /// AdamW's largest step size.
@@ -32,6 +35,9 @@ pub struct TrainConfig {
     pub augment: AugmentConfig,
     /// The most training clips used, the same number of each class.
     pub max_clips: usize,
+    /// How far rare classes are met as often as frequent ones, 0 to 1: an epoch has as many clips as ever, of a class in proportion to
+    /// its number of clips to the power of 1 less this.
+    pub balance: f64,
     /// The held-out fold: never trained on, scored once, by the evaluation stage. `None` is the data set's last.
     pub test_fold: Option<u32>,
     /// Whether the fold before the held-out one is watched during training instead of trained on; a data set of two folds
@@ -54,7 +60,7 @@ pub struct TrainConfig {
 pub enum Schedule {
     /// Always `learning_rate`.
     Constant,
-    /// Rises linearly for `warmup_steps`, then falls along half a cosine to 0 at the last step (Loshchilov and Hutter 2017).
+    /// Rises linearly for `warmup_steps`, but a tenth of the run at most, then falls along half a cosine to 0 at the last step (Loshchilov and Hutter 2017).
     Cosine {
         /// Steps of the rise.
         warmup_steps: usize,
@@ -112,6 +118,7 @@ impl Default for TrainConfig {
         TrainConfig {
             run_name: "quick".into(),
             epochs: 5,
+            minutes: None,
             batch_size: 16,
             learning_rate: 1e-3,
             schedule: Schedule::Constant,
@@ -121,6 +128,7 @@ impl Default for TrainConfig {
             ema_decay: 0.0,
             augment: AugmentConfig::default(),
             max_clips: 400,
+            balance: 0.0,
             test_fold: None,
             validate: true,
             seed: 0,
@@ -143,6 +151,8 @@ impl TrainConfig {
             !self.run_name.is_empty() && self.run_name.chars().all(plain) && !self.run_name.starts_with('.');
         check("train.run_name", name_fits, "a file name of letters, digits, '-', '_', '.'", &self.run_name)?;
         check("train.epochs", (1..=100_000).contains(&self.epochs), "1 to 100000", self.epochs)?;
+        let minutes_fit = self.minutes.is_none_or(|minutes| (0.05..=100_000.0).contains(&minutes));
+        check("train.minutes", minutes_fit, "0.05 to 100000, or None", self.minutes.unwrap_or(0.0))?;
         check("train.batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536", self.batch_size)?;
         let rate_fits = self.learning_rate > 0.0 && self.learning_rate.is_finite();
         check("train.learning_rate", rate_fits, "above 0", self.learning_rate)?;
@@ -152,6 +162,7 @@ impl TrainConfig {
         let share = 0.0..1.0;
         check("train.label_smoothing", share.contains(&self.label_smoothing), "0 to below 1", self.label_smoothing)?;
         check("train.ema_decay", share.contains(&self.ema_decay), "0 to below 1", self.ema_decay)?;
+        check("train.balance", (0.0..=1.0).contains(&self.balance), "0 to 1", self.balance)?;
         check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)?;
         check("train.loader_threads", self.loader_threads <= 256, "0 to 256", self.loader_threads)?;
         self.augment.validate()

@@ -60,6 +60,7 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
         verify::survey(&whole)?
     };
     println!("{}: {report}", root.display());
+    whole.notes.iter().for_each(|note| println!("  {note}"));
     if !is_complete && !is_listed_apart {
         tell_passed_over(&whole)?;
     }
@@ -78,6 +79,9 @@ fn tell_passed_over(catalog: &Catalog) -> Result<()> {
     }
     if catalog.unreadable.len() > NAMED {
         println!("  and {} more", catalog.unreadable.len() - NAMED);
+    }
+    for (name, columns) in catalog::other_tables(&catalog.audio_dir) {
+        println!("  passed over: {name}, with the columns {columns}; a table of clips has filename and category");
     }
     let clips: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
     let mut files = catalog::passed_over(&catalog.audio_dir)?;

@@ -2,13 +2,14 @@
 
 pub mod catalog;
 pub mod verify;
-pub mod levels;
+pub mod measure;
 pub mod demo;
 #[cfg(feature = "download")]
 pub mod archive;
 #[cfg(feature = "download")]
 pub mod download;
 pub mod acquire;
+pub mod propose;
 pub mod metadata;
 pub mod preprocess;
 pub mod processed;

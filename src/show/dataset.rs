@@ -7,7 +7,7 @@ use super::sound::{log_mel, mel_axes, sound};
 use super::table::{no_such_clip, table};
 use crate::config::{AugmentConfig, Config};
 use crate::dataset::catalog::{Catalog, Clip};
-use crate::dataset::levels::{self, Level};
+use crate::dataset::measure::{Measured, measure};
 use crate::dataset::processed::Dataset;
 use crate::error::Result;
 use crate::front_end::audio::{self, Waveform};
@@ -68,8 +68,8 @@ fn tile(extractor: &mut FeatureExtractor, waveform: &Waveform, title: &str) -> R
 /// # Errors
 /// [`crate::error::Error::Plot`] when not one recording can be read.
 pub fn overview(catalog: &Catalog) -> Result<Html> {
-    let levels = levels::survey(catalog);
-    let of_class = |value: fn(&Level) -> f64| -> Vec<Strip> {
+    let levels = measure(catalog);
+    let of_class = |value: fn(&Measured) -> f64| -> Vec<Strip> {
         let strip = |(target, label): (usize, &String)| {
             let clips = catalog.clips.iter().zip(&levels).filter(|(clip, _)| clip.target == target);
             let values = clips.filter_map(|(_, level)| level.as_ref().map(value)).collect();

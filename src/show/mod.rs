@@ -6,6 +6,7 @@ pub mod tables;
 mod table;
 mod sound;
 mod dataset;
+mod proposal;
 mod network;
 mod training;
 mod panel;
@@ -17,6 +18,7 @@ pub use evaluation::{class_scores, confused, confusion, embedding_map, examples,
 pub use network::{attention, model, patches};
 pub use panel::panel;
 pub use prediction::{prediction, prediction_table, predictions};
+pub use proposal::proposal;
 pub use sound::{filterbank, sound};
 pub use table::table;
 pub use training::{histories, history};

@@ -29,7 +29,7 @@ pub fn panel(run: &Run) -> Html {
     let run = serde_json::json!({
         "history": served,
         "started": since_epoch(run.started()).as_millis() as u64,
-        "epochs": run.config().train.epochs,
+        "epochs": run.epochs(),
     });
     let script =
         SCRIPT.replace("PANEL_ID", &id).replace("SERIES_A", &series_hex(0)).replace("SERIES_B", &series_hex(1));

@@ -79,6 +79,11 @@ impl Loader {
         Ok(Loader { clips, targets, num_classes, model, config, device })
     }
 
+    /// Clips in an epoch.
+    pub fn n_clips(&self) -> usize {
+        self.targets.len()
+    }
+
     /// Batches in an epoch; the last may be short.
     pub fn n_batches(&self) -> usize {
         self.targets.len().div_ceil(self.config.batch_size)
@@ -87,8 +92,12 @@ impl Loader {
     /// The batches of an epoch, in an order of its own.
     pub fn epoch(&self, epoch: usize) -> Batches<'_> {
         let seed = self.config.seed;
-        let mut order: Vec<usize> = (0..self.targets.len()).collect();
-        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(seed, epoch, ORDER)));
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(seed, epoch, ORDER));
+        let mut order: Vec<usize> = match self.config.balance {
+            0.0 => (0..self.targets.len()).collect(),
+            balance => balanced(&self.targets, self.num_classes, balance, &mut rng),
+        };
+        order.shuffle(&mut rng);
         let chunks = order.chunks(self.config.batch_size).enumerate();
         let plans =
             chunks.map(|(number, clips)| Plan { clips: clips.to_vec(), seed: stream(seed, epoch, number as u64) });
@@ -118,6 +127,25 @@ impl Loader {
         let targets = Tensor::from_slice(batch.targets.as_slice().unwrap_or_default());
         (inputs, targets.view([n_clips as i64, self.num_classes as i64]))
     }
+}
+
+/// As many clips as there are, of a class in proportion to its number of clips to the power of `1 - balance`; a class gives each of
+/// its clips as often as any other of them, or once more.
+fn balanced(targets: &[usize], num_classes: usize, balance: f64, rng: &mut Xoshiro256PlusPlus) -> Vec<usize> {
+    let mut classes = vec![Vec::new(); num_classes];
+    targets.iter().enumerate().for_each(|(clip, target)| classes[*target].push(clip));
+    let weight = |clips: &Vec<usize>| if clips.is_empty() { 0.0 } else { (clips.len() as f64).powf(1.0 - balance) };
+    let all: f64 = classes.iter().map(weight).sum();
+    let mut order = Vec::with_capacity(targets.len());
+    let mut due = 0.0;
+    for clips in &mut classes {
+        // Rounded so that the sum of all is whole.
+        due += targets.len() as f64 * weight(clips) / all.max(1.0);
+        let n = (due.round() as usize).saturating_sub(order.len());
+        clips.shuffle(rng);
+        order.extend(clips.iter().cycle().take(n));
+    }
+    order
 }
 
 /// What makes a batch: its clips, and the seed of what is done to them.

@@ -21,6 +21,10 @@ pub(crate) mod run_lock;
 #[cfg(feature = "torch")]
 pub mod resume;
 #[cfg(feature = "torch")]
+pub mod trainer;
+#[cfg(feature = "torch")]
+mod budget;
+#[cfg(feature = "torch")]
 pub mod train;
 #[cfg(feature = "torch")]
 pub mod run;

@@ -14,6 +14,9 @@ pub trait Observer {
     /// A sentence about the run.
     fn say(&mut self, line: &str);
 
+    /// The run will have so many epochs.
+    fn plan(&mut self, _epochs: usize) {}
+
     /// An epoch of `n_clips` clips begins.
     fn epoch_begins(&mut self, _epoch: usize, _epochs: usize, _n_clips: usize) {}
 

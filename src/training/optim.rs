@@ -171,6 +171,7 @@ impl Average {
 /// The step size of step number `step` (from 1) of `n_steps`.
 pub fn learning_rate(config: &TrainConfig, step: usize, n_steps: usize) -> f64 {
     let Schedule::Cosine { warmup_steps } = config.schedule else { return config.learning_rate };
+    let warmup_steps = warmup_steps.min(n_steps / 10);
     if step < warmup_steps {
         return config.learning_rate * step as f64 / warmup_steps as f64;
     }

@@ -85,6 +85,15 @@ impl State<'_> {
     }
 }
 
+/// The epochs that a run with a time budget chose when it began, if the state is of this very run.
+pub(crate) fn begun_epochs(path: &Path, wanted: &Progress) -> Option<usize> {
+    let progress = progress_in(&fs::read(path).ok()?)?;
+    let epochs = progress.run.train.epochs;
+    let mut wanted = wanted.clone();
+    wanted.run.train.epochs = epochs;
+    progress.is_of_the_run(&wanted).then_some(epochs)
+}
+
 fn progress_in(bytes: &[u8]) -> Option<Progress> {
     serde_json::from_str(&tensors::info(bytes).ok()??).ok()
 }

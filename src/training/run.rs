@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::dataset::processed::Dataset;
@@ -38,6 +38,8 @@ struct Shared {
 struct Notes {
     /// What the run said last of itself.
     said: String,
+    /// Epochs of the whole run, once it is known.
+    epochs: Option<usize>,
     history: Vec<EpochRecord>,
     /// How the run ended, once it has: its report, or whether it was stopped and the error in words.
     outcome: Option<std::result::Result<TrainingReport, (bool, String)>>,
@@ -65,8 +67,8 @@ pub struct Status {
     pub said: String,
     /// Its last whole epoch, if it has one.
     pub last: Option<EpochRecord>,
-    /// Epochs of the whole run.
-    pub epochs: usize,
+    /// Epochs of the whole run; `None` while a run with a time budget has not chosen them yet.
+    pub epochs: Option<usize>,
     /// Where its weights are after the first epoch.
     pub checkpoint: PathBuf,
 }
@@ -108,8 +110,22 @@ impl Run {
             None => State::Running,
         };
         let last = notes.history.last().cloned();
-        let (epochs, checkpoint) = (self.config.train.epochs, checkpoint_path(&self.config));
+        let epochs = notes.epochs.or(self.config.train.minutes.is_none().then_some(self.config.train.epochs));
+        let checkpoint = checkpoint_path(&self.config);
         Status { state, said: notes.said.clone(), last, epochs, checkpoint }
+    }
+
+    /// Epochs of the whole run; of one with a time budget as soon as it has measured its speed, for which this waits some seconds. 0 when
+    /// it ended before.
+    pub fn epochs(&self) -> usize {
+        loop {
+            let status = self.status();
+            match status.epochs {
+                Some(epochs) => return epochs,
+                None if status.state != State::Running => return 0,
+                None => thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     /// Waits until the run has ended. Interrupt the kernel to stop waiting: that ends the run too, after its last whole epoch.
@@ -181,12 +197,17 @@ impl fmt::Display for Status {
             State::Failed(reason) => write!(f, "failed: {reason}")?,
         }
         match &self.last {
-            Some(last) if self.state == State::Running => write!(f, ": {}", EpochLine { last, epochs: self.epochs }),
+            Some(last) if self.state == State::Running => {
+                write!(f, ": {}", EpochLine { last, epochs: self.epochs.unwrap_or(0) })
+            }
             Some(last) => {
-                let (epoch, epochs) = (last.epoch, self.epochs);
+                let (epoch, epochs) = (last.epoch, self.epochs.unwrap_or(0));
                 write!(f, ": epoch {epoch} of {epochs}, loss {:.3}; {}", last.train_loss, self.checkpoint.display())
             }
-            None => write!(f, ", before the end of the first of {} epochs", self.epochs),
+            None => match self.epochs {
+                Some(epochs) => write!(f, ", before the end of the first of {epochs} epochs"),
+                None => write!(f, ", measuring how many epochs fit into its time"),
+            },
         }?;
         match self.state {
             State::Running if !self.said.is_empty() => write!(f, "\n{}", self.said),
@@ -214,6 +235,10 @@ struct Silent<'a>(&'a Shared);
 impl Observer for Silent<'_> {
     fn say(&mut self, line: &str) {
         self.0.notes().said = line.to_owned();
+    }
+
+    fn plan(&mut self, epochs: usize) {
+        self.0.notes().epochs = Some(epochs);
     }
 
     fn epoch_ends(&mut self, history: &[EpochRecord], _epochs: usize) {

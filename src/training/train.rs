@@ -6,29 +6,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tch::nn::{ModuleT, VarStore};
+use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
 use crate::dataset::processed::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::model::seed::with_seed;
 use crate::model::tensors::Precision;
 use crate::model::tiny_ast::{TinyAst, predictions};
+use crate::training::budget;
 use crate::training::checkpoint::{self, CheckpointInfo};
 use crate::training::device;
 use crate::training::history::{self, EpochRecord};
 use crate::training::input;
-use crate::training::loader::{Loader, stream};
+use crate::training::loader::Loader;
 use crate::training::observe::{Console, Observer};
-use crate::training::optim::{AdamW, Average, FlatWeights, clip, learning_rate};
+use crate::training::optim::learning_rate;
 use crate::training::paths::{checkpoint_path, history_path, state_path};
-use crate::training::resume::{Progress, State};
+use crate::training::resume::{self, Progress, State};
 use crate::training::run_lock::RunLock;
-
-/// What losses are multiplied by in half precision, whose smallest numbers would swallow small gradients; a power of two.
-const LOSS_SCALE: f64 = 1024.0;
+use crate::training::trainer::{Trainer, count_right};
 
 /// A mean loss this many times that of a network that knows nothing means that the run diverges.
 const DIVERGED: f64 = 10.0;
@@ -90,7 +88,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
-    let num_classes = check_classes(config, &dataset)?;
+    let (num_classes, batch_size) = (check_classes(config, &dataset)?, config.train.batch_size);
     let loader = Loader::new(config, &dataset, &split.train, device)?;
     let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
     observer.say(&describe(&split, device));
@@ -99,61 +97,56 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         observer.say(&warning);
     }
 
-    let vs = VarStore::new(device);
-    let model = TinyAst::new(vs.root(), &config.model, num_classes, config.train.seed)?;
-    let mut weights = FlatWeights::new(&vs)?;
-    let mut optimizer = AdamW::new(&weights, config.train.weight_decay);
-    let mut average = Average::new(&weights, config.train.ema_decay);
-    let n_steps = config.train.epochs * loader.n_batches();
-    let half_precision = config.train.mixed_precision && device.is_cuda();
-
+    let mut trainer = Trainer::new(config, num_classes, device)?;
     let mut run = begin(config, &dataset, &split);
+    let epochs = match config.train.minutes {
+        None => config.train.epochs,
+        Some(minutes) => match resume::begun_epochs(&state_path(config), &run).filter(|_| config.train.resume) {
+            Some(epochs) => epochs,
+            None => {
+                let trial = Trainer::new(config, num_classes, device)?;
+                let score = |trial: &mut Trainer| _ = trial.averaged(|model, _| score(model, &validation, batch_size));
+                budget::epochs(config, minutes, started, &loader, trial, score, &run)?
+            }
+        },
+    };
+    run.run.train.epochs = epochs;
+    observer.plan(epochs);
+    if let Some(minutes) = config.train.minutes {
+        observer.say(&format!("{epochs} epochs, which take about {minutes} min here"));
+    }
     if config.train.resume {
-        let state = State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average };
-        run = go_on(state, config, run, observer)?;
+        run = go_on(trainer.state(), config, run, observer)?;
     }
     let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    let n_steps = epochs * loader.n_batches();
 
-    for epoch in run.history.len() + 1..=config.train.epochs {
+    for epoch in run.history.len() + 1..=epochs {
         let epoch_started = Instant::now();
-        observer.epoch_begins(epoch, config.train.epochs, split.train.len());
+        observer.epoch_begins(epoch, epochs, split.train.len());
         let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
         for (inputs, targets) in loader.epoch(epoch) {
             if observer.is_stopped() {
-                return Err(stopped(config, epoch - 1));
+                return Err(stopped(config, epoch - 1, epochs));
             }
             run.step += 1;
             rate = learning_rate(&config.train, run.step, n_steps);
-            let forward = || tch::autocast(half_precision, || model.forward_t(&inputs, true));
-            let logits = with_seed(stream(config.train.seed, epoch, run.step as u64), forward); // (batch, num_classes)
-            let loss = cross_entropy(&logits, &targets, config.train.label_smoothing);
-            let mut gradient = match half_precision {
-                true => weights.gradient(&(&loss * LOSS_SCALE))? / LOSS_SCALE,
-                false => weights.gradient(&loss)?,
-            };
-            if let Some(max_norm) = config.train.max_grad_norm {
-                clip(&mut gradient, max_norm);
+            let (step, n_clips) = (trainer.step(&inputs, &targets, epoch, run.step, rate)?, targets.size()[0]);
+            if !step.loss.is_finite() {
+                return Err(diverged(config, &run, rate, &format!("the loss is {}", step.loss)));
             }
-            optimizer.step(&mut weights, &gradient, rate);
-            average.update(&weights, run.step);
-
-            let loss = loss.double_value(&[]);
-            if !loss.is_finite() {
-                return Err(diverged(config, &run, rate, &format!("the loss is {loss}")));
-            }
-            loss_sum += loss * targets.size()[0] as f64;
-            right += count_right(&logits, &targets.argmax(-1, false));
-            observer.step_ends(targets.size()[0] as usize);
+            loss_sum += step.loss * n_clips as f64;
+            right += step.right;
+            observer.step_ends(n_clips as usize);
         }
         let (n_clips, train_s) = (split.train.len() as f64, epoch_started.elapsed().as_secs_f64());
         if loss_sum / n_clips > DIVERGED * (num_classes.max(2) as f64).ln() {
             return Err(diverged(config, &run, rate, &format!("the mean loss is {:.1}", loss_sum / n_clips)));
         }
-        if !all_finite(&weights) {
+        if !trainer.all_finite() {
             return Err(diverged(config, &run, rate, "the weights are no longer numbers"));
         }
-        let scored =
-            weights.with(&average.values, &average.buffers, || score(&model, &validation, config.train.batch_size));
+        let scored = trainer.averaged(|model, _| score(model, &validation, batch_size));
         let (validation_loss, validation_accuracy) = scored.unzip();
         if validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(diverged(config, &run, rate, "the validation loss is no longer a number"));
@@ -169,13 +162,12 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
             elapsed_s: before_s + started.elapsed().as_secs_f64(),
         });
         run.run.epoch = epoch;
-        State { weights: &mut weights, optimizer: &mut optimizer, average: &mut average }
-            .save(&state_path(config), &run)?;
-        weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
-        observer.epoch_ends(&run.history, config.train.epochs);
+        trainer.state().save(&state_path(config), &run)?;
+        trainer.averaged(|_, vs| save(config, vs, &run))?;
+        observer.epoch_ends(&run.history, epochs);
     }
     // Again, for a run that was stopped between its last state and its last checkpoint.
-    weights.with(&average.values, &average.buffers, || save(config, &vs, &run))?;
+    trainer.averaged(|_, vs| save(config, vs, &run))?;
     // A finished run is over: the next one starts from the beginning.
     fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;
     Ok(TrainingReport {
@@ -223,7 +215,8 @@ fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn 
     let path = state_path(config);
     match state.restore(&path, &begun)? {
         Some(progress) => {
-            observer.say(&format!("going on after epoch {} of {}", progress.history.len(), config.train.epochs));
+            let (done, epochs) = (progress.history.len(), progress.run.train.epochs);
+            observer.say(&format!("going on after epoch {done} of {epochs}"));
             Ok(progress)
         }
         None if path.exists() => {
@@ -233,14 +226,6 @@ fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn 
         }
         None => Ok(begun),
     }
-}
-
-/// Mean cross-entropy with soft targets `(batch, num_classes)`, of which `smoothing` is shared out among all classes.
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
-    let num_classes = targets.size()[1] as f64;
-    let targets = targets * (1.0 - smoothing) + smoothing / num_classes;
-    let log_probabilities = logits.log_softmax(-1, Kind::Float);
-    -(targets * log_probabilities).sum_dim_intlist(1i64, false, Kind::Float).mean(Kind::Float)
 }
 
 /// Mean loss and accuracy over a set, or `None` for an empty one; a clip's views vote together.
@@ -259,10 +244,6 @@ fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usiz
         right += count_right(&said, &targets);
     }
     Some((loss_sum / n_clips as f64, right / n_clips as f64))
-}
-
-fn count_right(logits: &Tensor, targets: &Tensor) -> f64 {
-    logits.argmax(-1, false).eq_tensor(targets).sum(Kind::Float).double_value(&[])
 }
 
 fn to_device((inputs, targets): (Tensor, Tensor), device: Device) -> (Tensor, Tensor) {
@@ -301,10 +282,6 @@ fn check_writable(path: &Path) -> Result<()> {
     fs::File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(Error::io("write", path))
 }
 
-fn all_finite(weights: &FlatWeights) -> bool {
-    weights.values.isfinite().all().int64_value(&[]) == 1
-}
-
 fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -> Error {
     let next = match run.history.last() {
         Some(record) => {
@@ -315,36 +292,6 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
     Error::Training { epoch: run.history.len() + 1, step: run.step, learning_rate, reason: reason.into(), next }
 }
 
-fn stopped(config: &Config, epoch: usize) -> Error {
-    Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs: config.train.epochs }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_loss_is_that_of_libtorch_for_whole_targets_and_counts_parts_of_soft_ones() {
-        let logits = Tensor::from_slice(&[2.0f32, -1.0, 0.5, 0.0, 3.0, -2.0]).view([2, 3]);
-        let whole = Tensor::from_slice(&[0i64, 2]).one_hot(3).to_kind(Kind::Float);
-        for smoothing in [0.0, 0.1] {
-            let theirs = logits.cross_entropy_loss::<Tensor>(
-                &Tensor::from_slice(&[0i64, 2]),
-                None,
-                tch::Reduction::Mean,
-                -100,
-                smoothing,
-            );
-            let difference = (cross_entropy(&logits, &whole, smoothing) - theirs).abs().double_value(&[]);
-            assert!(difference < 1e-6, "smoothing {smoothing}: {difference}");
-        }
-        // Half of one class and half of another, between which an even network cannot choose: ln 2.
-        let (even, soft) = (Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)), Tensor::from_slice(&[0.5f32, 0.5]));
-        let loss = cross_entropy(&even, &soft.view([1, 2]), 0.0).double_value(&[]);
-        assert!((loss - 2f64.ln()).abs() < 1e-6);
-        // Of targets [¾, ¼] and probabilities [e/(e+1), 1/(e+1)] by hand: ln(e + 1) − ¾.
-        let (logits, soft) = (Tensor::from_slice(&[1.0f32, 0.0]), Tensor::from_slice(&[0.75f32, 0.25]));
-        let loss = cross_entropy(&logits.view([1, 2]), &soft.view([1, 2]), 0.0).double_value(&[]);
-        assert!((loss - ((1f64.exp() + 1.0).ln() - 0.75)).abs() < 1e-6);
-    }
+fn stopped(config: &Config, epoch: usize, epochs: usize) -> Error {
+    Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs }
 }

@@ -1,40 +1,43 @@
 //! Class folders: the label of a file is the folder it lies in.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::clip::{Clip, number_by_name, source_of};
 use super::folds;
+use super::splits;
 use super::walk::{Faults, Walk, audio_files};
 use crate::error::{Error, Result};
 
-/// Names that split a data set and label nothing, in lower case and without a number behind them.
-const SPLITS: [&str; 12] = [
-    "train",
-    "training",
-    "test",
-    "testing",
-    "val",
-    "valid",
-    "validation",
-    "dev",
-    "eval",
-    "evaluation",
-    "fold",
-    "split",
-];
+/// What class folders hold.
+pub(super) struct Found {
+    pub clips: Vec<Clip>,
+    /// What could not be looked into.
+    pub unreadable: Faults,
+    /// How the folders were understood, where that is not plain.
+    pub notes: Vec<String>,
+}
 
-/// The clips in class folders, and what could not be looked into.
-pub(super) fn read(root: &Path) -> Result<(Vec<Clip>, Faults)> {
+/// The clips in class folders. Folders that are all called after folds or parts of a data set, as `train` and `test` or `fold1` to
+/// `fold10`, and hold folders of their own, are its folds, and those inside them its classes.
+pub(super) fn read(root: &Path) -> Result<Found> {
     let Walk { files, unreadable } = audio_files(root)?;
-    refuse_splits(&files, root)?;
-    let mut clips: Vec<Clip> = files
-        .into_iter()
-        .filter_map(|filename| {
-            let category = filename.split_once('/')?.0.to_string();
-            let source = source_of(&filename);
-            Some(Clip { filename, fold: 0, category, target: 0, esc10: false, source })
-        })
-        .collect();
+    let (mut of_folder, mut notes) = (BTreeMap::new(), Vec::new());
+    if let Some(tops) = split_folders(&files) {
+        of_folder = splits::numbered(&tops).ok_or_else(|| mixed_splits(&tops, root))?;
+        notes.push(format!(
+            "folders taken for folds, the folders in them for classes: {}",
+            splits::describe(&of_folder)
+        ));
+    }
+    let clip = |filename: &String| {
+        let (top, below) = filename.split_once('/')?;
+        let fold = of_folder.get(top).copied();
+        let category = if fold.is_some() { below.split_once('/')?.0 } else { top }.to_owned();
+        let (filename, source) = (filename.clone(), source_of(filename));
+        Some(Clip { filename, fold: fold.unwrap_or(0), category, target: 0, esc10: false, source })
+    };
+    let mut clips: Vec<Clip> = files.iter().filter_map(clip).collect();
     number_by_name(&mut clips);
     let num_classes = clips.iter().map(|clip| clip.target + 1).max().unwrap_or(0);
     if num_classes < 2 {
@@ -50,29 +53,29 @@ pub(super) fn read(root: &Path) -> Result<(Vec<Clip>, Faults)> {
             next: "Put the audio files of each of two or more classes into a folder named after the class.".into(),
         });
     }
-    folds::assign(&mut clips, root)?;
-    Ok((clips, unreadable))
+    if of_folder.is_empty() {
+        folds::assign(&mut clips, root)?;
+    }
+    Ok(Found { clips, unreadable, notes })
 }
 
-/// Refuses folders that are all called after parts of a data set and hold folders of their own: a network would learn to tell the
-/// training set from the test set.
-fn refuse_splits(files: &[String], root: &Path) -> Result<()> {
-    let is_split = |name: &str| {
-        let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_ .".contains(c)).to_lowercase();
-        SPLITS.contains(&plain.as_str())
-    };
-    let mut in_folders = files.iter().filter_map(|file| file.split_once('/')).peekable();
-    if in_folders.peek().is_none() || !in_folders.all(|(top, below)| is_split(top) && below.contains('/')) {
-        return Ok(());
-    }
-    let mut tops: Vec<&str> = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
-    tops.dedup();
-    Err(Error::Dataset {
+/// The top folders, if all are called after folds or parts of a data set and hold nothing but folders.
+fn split_folders(files: &[String]) -> Option<BTreeSet<&str>> {
+    let in_folders = || files.iter().filter_map(|file| file.split_once('/'));
+    let tops: BTreeSet<&str> = in_folders().map(|(top, _)| top).collect();
+    let split = tops.len() > 1 && tops.iter().all(|top| splits::is_split(top));
+    (split && in_folders().all(|(_, below)| below.contains('/'))).then_some(tops)
+}
+
+/// Folders that split a data set in more than one way: a network would learn to tell the training set from the test set.
+fn mixed_splits(tops: &BTreeSet<&str>, root: &Path) -> Error {
+    let names = tops.iter().copied().collect::<Vec<_>>().join(", ");
+    Error::Dataset {
         root: root.to_path_buf(),
-        expected: "one folder per class".into(),
-        found: format!("folders that split a data set, {}, with folders in them", tops.join(", ")),
+        expected: "one folder per class, or folders that are all folds or all parts of a data set".into(),
+        found: format!("folders that split a data set in several ways, {names}, with folders in them"),
         next: "Name one of them (its folders are then the classes), or write a metadata.csv with the columns filename, category and \
                fold."
             .into(),
-    })
+    }
 }

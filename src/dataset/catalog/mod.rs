@@ -14,13 +14,16 @@
 
 mod clip;
 mod folds;
+mod splits;
 mod walk;
 mod folders;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization;
 
 use crate::config::folder_of;
 use crate::error::{Error, Result};
@@ -41,8 +44,12 @@ pub struct Catalog {
     pub clips: Vec<Clip>,
     /// What of class folders could not be looked into, with the reason.
     pub unreadable: Faults,
+    /// How it was understood where that is not plain: folders taken for folds, columns by other names.
+    pub notes: Vec<String>,
 }
 
+/// Where a table lies, if not beside the folders of its recordings.
+const TABLE_FOLDERS: [&str; 2] = ["metadata", "meta"];
 /// Where the recordings of a table lie, if not beside it.
 const AUDIO_FOLDERS: [&str; 6] = ["audio", "clips", "wav", "wavs", "sounds", "data"];
 
@@ -56,15 +63,19 @@ impl Catalog {
     /// # Errors
     /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when it is not what it should be.
     pub fn from_esc50(root: &Path) -> Result<Self> {
-        let clips = table::read(&root.join("meta/esc50.csv"), table::Layout::Esc50)?;
+        let audio_dir = root.join("audio");
+        let (clips, notes) = table::read(&root.join("meta/esc50.csv"), &audio_dir, table::Layout::Esc50)?;
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
         let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
-        Ok(Catalog { name, audio_dir: root.join("audio"), clips, unreadable: Vec::new() })
+        Ok(Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes })
     }
 
     /// Reads a table with the columns `filename` (relative to `audio_dir`) and `category`, and, where known, `fold`
-    /// (from 1), `target` (a number per class), `source` or `src_file` (the recording) and `esc10`.
+    /// (numbers, or names as `train` and `test`), `target` (a number per class), `source` or `src_file` (the recording) and `esc10`.
+    ///
+    /// As people have them: separated by commas, semicolons or tabs, names of columns in any case, `file_name`, `path`, `label`, `class`,
+    /// `split` and the like in place of those above, empty rows, backslashes in paths, absolute paths inside `audio_dir`.
     ///
     /// Without `target`, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
     /// 5 folds (fewer, but at least 2, when the smallest class has fewer sources), clips of one source together; the
@@ -76,9 +87,9 @@ impl Catalog {
     /// another, a file name leaves the folder, or a source is spread over several folds; [`Error::Dataset`] when there
     /// are too few sources to make two folds.
     pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
-        let clips = table::read(csv, table::Layout::Plain)?;
+        let (clips, notes) = table::read(csv, audio_dir, table::Layout::Plain)?;
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
-        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new() })
+        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new(), notes })
     }
 
     /// Takes every folder in `root` that holds audio files (at any depth) for a class of that name. Folds are made as in
@@ -87,8 +98,8 @@ impl Catalog {
     /// # Errors
     /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when there are fewer than two classes or two sources.
     pub fn from_class_folders(root: &Path) -> Result<Self> {
-        let (clips, unreadable) = folders::read(root)?;
-        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable })
+        let folders::Found { clips, unreadable, notes } = folders::read(root)?;
+        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable, notes })
     }
 
     /// Reads the data set in `root`, whichever layout it has.
@@ -103,17 +114,23 @@ impl Catalog {
             return Self::from_esc50(root);
         }
         let Some(csv) = find_table(root)? else { return Self::from_class_folders(root) };
-        Self::from_table(&csv)
+        Self::from_table_of(&csv, root)
     }
 
     /// Reads a table with the recordings beside it or in one of the usual folders there (`audio`, `clips`, `wav`, `wavs`, `sounds`,
-    /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there.
+    /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there, and so is one whose
+    /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode.
     ///
     /// # Errors
     /// As [`Catalog::from_csv`].
     pub fn from_table(csv: &Path) -> Result<Self> {
-        let root = folder_of(csv);
+        Self::from_table_of(csv, folder_of(csv))
+    }
+
+    /// [`from_table`](Self::from_table) for the recordings of a folder that it may lie deeper in.
+    fn from_table_of(csv: &Path, root: &Path) -> Result<Self> {
         let mut catalog = Self::from_csv(csv, root)?;
+        catalog.name = folder_name(root);
         let folders: Vec<&str> =
             [""].into_iter().chain(AUDIO_FOLDERS).filter(|folder| root.join(folder).is_dir()).collect();
         let has = |folder: &str, clip: &Clip| root.join(folder).join(&clip.filename).is_file();
@@ -125,15 +142,29 @@ impl Catalog {
             false => folders.iter().copied().find(|folder| has(folder, clip)),
         };
         let places: Vec<Option<&str>> = catalog.clips.iter().map(place).collect();
-        if places.iter().flatten().all(|folder| *folder == home) {
+        if places.iter().all(Option::is_some) && places.iter().flatten().all(|folder| *folder == home) {
             catalog.audio_dir = root.join(home);
             return Ok(catalog);
         }
-        // Some here, some there: every file by its path from the table on.
-        for (clip, folder) in catalog.clips.iter_mut().zip(places) {
-            if let Some(folder) = folder.filter(|folder| !folder.is_empty()) {
-                clip.filename = format!("{folder}/{}", clip.filename);
-            }
+        let by_end = match places.iter().all(Option::is_some) {
+            true => HashMap::new(),
+            false => ends_of_paths(&audio_files(root)?.files),
+        };
+        let found = |clip: &Clip, place: Option<&str>| match place {
+            Some("") => None,
+            Some(folder) => Some(format!("{folder}/{}", clip.filename)),
+            None => by_end.get(&clip.filename.nfc().collect::<String>()).cloned().flatten(),
+        };
+        let found: Vec<Option<String>> =
+            catalog.clips.iter().zip(&places).map(|(clip, place)| found(clip, *place)).collect();
+        let elsewhere = found.iter().zip(&places).any(|(found, place)| place.is_none() && found.is_some());
+        if !elsewhere && places.iter().flatten().all(|folder| *folder == home) {
+            catalog.audio_dir = root.join(home);
+            return Ok(catalog);
+        }
+        // Some here, some there: every file by its path from the folder on.
+        for (clip, filename) in catalog.clips.iter_mut().zip(found) {
+            clip.filename = filename.unwrap_or(std::mem::take(&mut clip.filename));
         }
         Ok(catalog)
     }
@@ -181,7 +212,36 @@ fn folder_name(folder: &Path) -> String {
     absolute.components().next_back().map_or(String::new(), |part| part.as_os_str().to_string_lossy().into_owned())
 }
 
-/// The CSV file in `root` that lists its clips, if there is one.
+/// The file whose path ends in a name, for every end of every path, with Unicode composed; `None` where several do.
+fn ends_of_paths(files: &[String]) -> HashMap<String, Option<String>> {
+    let mut found: HashMap<String, Option<String>> = HashMap::new();
+    for file in files {
+        let composed: String = file.nfc().collect();
+        let ends = composed.match_indices('/').map(|(at, _)| &composed[at + 1..]).chain([&composed[..]]);
+        for end in ends {
+            found.entry(end.to_owned()).and_modify(|other| *other = None).or_insert_with(|| Some(file.clone()));
+        }
+    }
+    found
+}
+
+/// Extensions of tables, in lower case.
+const TABLE_EXTENSIONS: [&str; 2] = ["csv", "tsv"];
+
+/// The tables in a folder that do not list its clips: each by name, with its columns.
+pub(crate) fn other_tables(root: &Path) -> Vec<(String, String)> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let tables = entries.filter(|path| has_extension(path, &TABLE_EXTENSIONS) && path.is_file());
+    let named = tables.filter_map(|path| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        Some((name, table::columns_of(&path).ok().filter(|_| !table::lists_clips(&path, root).unwrap_or(true))?))
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort();
+    named
+}
+
+/// The table in `root` that lists its clips, if there is one.
 fn find_table(root: &Path) -> Result<Option<PathBuf>> {
     for name in ["metadata.csv", "meta.csv"] {
         if root.join(name).is_file() {
@@ -189,12 +249,14 @@ fn find_table(root: &Path) -> Result<Option<PathBuf>> {
         }
     }
     let mut tables = Vec::new();
-    for entry in fs::read_dir(root).map_err(Error::io("read folder", root))? {
-        let path = entry.map_err(Error::io("read folder", root))?.path();
-        let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
-        if is_csv && path.is_file() {
-            let file = File::open(&path).map_err(Error::io("read", &path))?;
-            if table::lists_clips(file) {
+    let deeper = TABLE_FOLDERS.map(|folder| root.join(folder)).into_iter().filter(|folder| folder.is_dir());
+    for folder in std::iter::once(root.to_path_buf()).chain(deeper) {
+        if !tables.is_empty() {
+            break;
+        }
+        for entry in fs::read_dir(&folder).map_err(Error::io("read folder", &folder))? {
+            let path = entry.map_err(Error::io("read folder", &folder))?.path();
+            if has_extension(&path, &TABLE_EXTENSIONS) && path.is_file() && table::lists_clips(&path, root)? {
                 tables.push(path);
             }
         }
@@ -204,7 +266,7 @@ fn find_table(root: &Path) -> Result<Option<PathBuf>> {
         let names: Vec<_> = tables.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         return Err(Error::Dataset {
             root: root.to_path_buf(),
-            expected: "one CSV file with the columns filename and category".into(),
+            expected: "one table with the columns filename and category".into(),
             found: names.join(", "),
             next: "Name the one you mean in the Config cell (metadata_path), or call it metadata.csv.".into(),
         });

@@ -1,14 +1,14 @@
 //! Reads and checks the CSV table of a data set.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
-
-use serde::Deserialize;
 
 use super::clip::{Clip, number_by_name, number_from_zero, source_of};
 use super::folds;
+use super::splits;
+use super::walk::audio_files;
 use crate::error::{Error, Result};
 
 /// The largest table read, in bytes: about a million clips. ESC-50's has 94 kB.
@@ -32,41 +32,103 @@ impl Layout {
     }
 }
 
-#[derive(Deserialize)]
-struct Row {
-    filename: String,
-    category: String,
-    fold: Option<String>,
-    target: Option<String>,
-    esc10: Option<String>,
-    source: Option<String>,
-    src_file: Option<String>,
+/// The columns that are read, and what else people call them, in lower case, the first that is there counting.
+const COLUMNS: [(&str, &[&str]); 7] = [
+    ("filename", &["file_name", "file", "filepath", "file_path", "path", "fname", "slice_file_name", "audio", "wav"]),
+    ("category", &["class_name", "class", "label", "label_name"]),
+    ("fold", &["split", "subset"]),
+    ("target", &["class_id", "classid", "label_id"]),
+    ("esc10", &[]),
+    ("source", &["recording", "recording_id"]),
+    ("src_file", &["fsid"]),
+];
+const FILENAME: usize = 0;
+const CATEGORY: usize = 1;
+const FOLD: usize = 2;
+const TARGET: usize = 3;
+const ESC10: usize = 4;
+const SOURCES: [usize; 2] = [5, 6];
+
+/// Where each of [`COLUMNS`] stands in a table.
+struct Columns([Option<usize>; COLUMNS.len()]);
+
+impl Columns {
+    fn of(headers: &csv::StringRecord) -> Self {
+        let place = |wanted: &str| headers.iter().position(|header| header.trim().to_lowercase() == wanted);
+        Columns(COLUMNS.map(|(name, others)| place(name).or_else(|| others.iter().find_map(|other| place(other)))))
+    }
+
+    fn has(&self, column: usize) -> bool {
+        self.0[column].is_some()
+    }
+
+    /// What a row has in a column; nothing where the table has no such column.
+    fn get<'a>(&self, record: &'a csv::StringRecord, column: usize) -> Option<&'a str> {
+        record.get(self.0[column]?)
+    }
+
+    /// Columns that were taken for others, in words.
+    fn renamed(&self, headers: &csv::StringRecord) -> Vec<String> {
+        let pairs = COLUMNS.iter().zip(self.0).filter_map(|((name, _), place)| Some((*name, &headers[place?])));
+        let renamed = pairs.filter(|(name, header)| !header.eq_ignore_ascii_case(name));
+        renamed.map(|(name, header)| format!("{header} for {name}")).collect()
+    }
 }
 
-/// What belongs to one line: the clip, and whether its fold and target were given.
+/// What belongs to one line: the clip, and its fold as it is written.
 struct Entry {
     line: u64,
     clip: Clip,
+    fold: String,
 }
 
-/// Whether this CSV has the header of a list of clips.
-pub(super) fn lists_clips(file: impl Read) -> bool {
-    let mut reader = reader(file.take(HEADER_BYTES));
-    let has = |name| reader.headers().is_ok_and(|headers| headers.iter().any(|header| header == name));
-    ["filename", "category"].into_iter().all(has)
+/// Rows looked at to see whether a table lists files that are there.
+const LOOKED_AT: usize = 20;
+
+/// Whether a table lists clips: it has the columns `filename` and `category`, or others of that meaning and files that lie in the folder,
+/// at any depth.
+pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
+    let io = Error::io("read", path);
+    let (mut reader, _) = reader(path).map_err(io)?;
+    let Ok(headers) = reader.headers().cloned() else { return Ok(false) };
+    let exact = |name: &str| headers.iter().any(|header| header == name);
+    if exact("filename") && exact("category") {
+        return Ok(true);
+    }
+    let columns = Columns::of(&headers);
+    if !columns.has(FILENAME) || !columns.has(CATEGORY) {
+        return Ok(false);
+    }
+    let names =
+        reader.records().take(LOOKED_AT).flatten().filter_map(|row| Some(columns.get(&row, FILENAME)?.to_owned()));
+    let names: Vec<String> = names.collect();
+    if names.iter().any(|name| relative(name, root).is_some_and(|file| root.join(file).is_file())) {
+        return Ok(true);
+    }
+    let files = audio_files(root)?.files;
+    let ends_in = |file: &String, name: &str| file.strip_suffix(name).is_some_and(|start| start.ends_with('/'));
+    Ok(names.iter().filter_map(|name| relative(name, root)).any(|name| files.iter().any(|file| ends_in(file, &name))))
 }
 
-pub(super) fn read(path: &Path, layout: Layout) -> Result<Vec<Clip>> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let bytes = file.metadata().map_err(Error::io("read", path))?.len();
-    let table = Table { path };
+/// The names of a table's columns.
+pub(super) fn columns_of(path: &Path) -> io::Result<String> {
+    let (mut reader, _) = reader(path)?;
+    Ok(reader.headers().map(|headers| headers.iter().collect::<Vec<_>>().join(", ")).unwrap_or_default())
+}
+
+/// The clips that a table lists, and how it was understood where that is not plain.
+pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<(Vec<Clip>, Vec<String>)> {
+    let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    let table = Table { path, audio_dir };
     if bytes > MAX_BYTES {
         return Err(table.error(None, format!("at most {MAX_BYTES} bytes"), bytes));
     }
-    let mut reader = reader(BufReader::new(file).take(MAX_BYTES));
+    let (mut reader, _) = reader(path).map_err(Error::io("read", path))?;
     let headers = reader.headers().map_err(|error| table.unreadable(error))?.clone();
-    let has = |name: &str| headers.iter().any(|header| header == name);
-    let missing: Vec<_> = layout.columns().iter().copied().filter(|name| !has(name)).collect();
+    let columns = Columns::of(&headers);
+    let place = |name: &str| COLUMNS.iter().position(|(column, _)| *column == name);
+    let is_missing = |name: &&str| !place(name).is_some_and(|column| columns.has(column));
+    let missing: Vec<_> = layout.columns().iter().copied().filter(is_missing).collect();
     if !missing.is_empty() {
         let found = headers.iter().collect::<Vec<_>>().join(", ");
         return Err(table.error(
@@ -75,23 +137,35 @@ pub(super) fn read(path: &Path, layout: Layout) -> Result<Vec<Clip>> {
             format!("no {} among: {found}", missing.join(", ")),
         ));
     }
+    let renamed = columns.renamed(&headers);
+    let mut notes = Vec::new();
+    if !renamed.is_empty() {
+        notes.push(format!("columns taken: {}", renamed.join(", ")));
+    }
 
+    let (has_fold, has_target) = (columns.has(FOLD), columns.has(TARGET));
     let mut entries = Vec::new();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| table.unreadable(error))? {
+        // A spreadsheet leaves rows of nothing but separators.
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
         let line = record.position().map_or(0, csv::Position::line);
-        let row: Row = record.deserialize(Some(&headers)).map_err(|error| table.unreadable(error))?;
-        entries.push(table.entry(line, row, has("fold"), has("target"))?);
+        entries.push(table.entry(line, &record, &columns)?);
+    }
+    if has_fold {
+        notes.extend(table.number_folds(&mut entries)?);
     }
     table.check_unique_files(&entries)?;
-    if has("target") {
+    if has_target {
         table.check_one_target_per_class(&entries)?;
     }
-    if has("fold") {
+    if has_fold {
         table.keep_sources_whole(&mut entries, layout)?;
     }
     let mut clips: Vec<Clip> = entries.into_iter().map(|entry| entry.clip).collect();
-    if has("target") {
+    if has_target {
         number_from_zero(&mut clips)
     } else {
         number_by_name(&mut clips)
@@ -104,18 +178,29 @@ pub(super) fn read(path: &Path, layout: Layout) -> Result<Vec<Clip>> {
             format!("{num_classes} in {} rows", clips.len()),
         ));
     }
-    if !has("fold") {
+    if !has_fold {
         folds::assign(&mut clips, path)?;
     }
-    Ok(clips)
+    Ok((clips, notes))
 }
 
-fn reader<R: Read>(source: R) -> csv::Reader<R> {
-    csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(source)
+/// What separates the fields of tables.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// A reader with the separator that the first line has most of.
+fn reader(path: &Path) -> io::Result<(csv::Reader<impl Read>, u8)> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut start = Vec::new();
+    file.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut start)?;
+    let count = |separator: &u8| start.iter().filter(|byte| *byte == separator).count();
+    let separator = SEPARATORS.into_iter().rev().max_by_key(|separator| count(separator)).unwrap_or(b',');
+    let whole = io::Cursor::new(start).chain(file).take(MAX_BYTES);
+    Ok((csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(separator).from_reader(whole), separator))
 }
 
 struct Table<'a> {
     path: &'a Path,
+    audio_dir: &'a Path,
 }
 
 impl Table<'_> {
@@ -131,41 +216,56 @@ impl Table<'_> {
             csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 self.error(line, format!("{expected_len} fields, as in the header"), len)
             }
-            csv::ErrorKind::Deserialize { err, .. } => self.error(line, "one field per named column", err),
             other => self.error(line, "a CSV table", format!("{other:?}")),
         }
     }
 
-    fn entry(&self, line: u64, row: Row, has_fold: bool, has_target: bool) -> Result<Entry> {
+    fn entry(&self, line: u64, record: &csv::StringRecord, columns: &Columns) -> Result<Entry> {
         let wrong = |expected: &str, found: &str| self.error(Some(line), expected, format!("`{found}`"));
-        let filename = relative(&row.filename)
-            .ok_or_else(|| wrong("a file name inside the audio folder, its parts separated by `/`", &row.filename))?;
-        if row.category.is_empty() {
+        let get = |column: usize| columns.get(record, column).unwrap_or_default();
+        let (file, category) = (get(FILENAME), get(CATEGORY));
+        let filename = relative(file, self.audio_dir)
+            .ok_or_else(|| wrong("a file name inside the audio folder, its parts separated by `/`", file))?;
+        if category.is_empty() {
             return Err(wrong("a category", ""));
         }
-        let fold = match row.fold.as_deref().unwrap_or_default() {
-            _ if !has_fold => 0,
-            text => match text.parse() {
-                Ok(fold) if fold > 0 => fold,
-                _ => return Err(wrong("a fold counted from 1", text)),
-            },
-        };
-        let target = match row.target.as_deref().unwrap_or_default() {
-            _ if !has_target => 0,
+        let target = match get(TARGET) {
+            _ if !columns.has(TARGET) => 0,
             text => text.parse().map_err(|_| wrong("a target, a class number counted from 0", text))?,
         };
-        let esc10 = match row.esc10.unwrap_or_default().to_ascii_lowercase().as_str() {
+        let esc10 = match get(ESC10).to_ascii_lowercase().as_str() {
             "true" | "1" => true,
             "" | "false" | "0" => false,
             other => return Err(wrong("esc10 True or False", other)),
         };
-        let source = row.source.or(row.src_file).unwrap_or_else(|| source_of(&filename));
-        Ok(Entry { line, clip: Clip { filename, fold, category: row.category, target, esc10, source } })
+        let source = SOURCES.iter().find_map(|column| columns.get(record, *column)).filter(|source| !source.is_empty());
+        let source = source.map_or_else(|| source_of(&filename), str::to_owned);
+        let clip = Clip { filename, fold: 0, category: category.to_owned(), target, esc10, source };
+        Ok(Entry { line, clip, fold: get(FOLD).to_owned() })
+    }
+
+    /// Gives every clip the number of the fold that its row names; tells how, where they are not numbers from 1.
+    fn number_folds(&self, entries: &mut [Entry]) -> Result<Option<String>> {
+        let names: BTreeSet<&str> = entries.iter().map(|entry| entry.fold.as_str()).collect();
+        let Some(folds) = splits::numbered(&names) else {
+            // The first row that is not as the one before it, or by itself no fold.
+            let alone = |entry: &&Entry| splits::numbered(&BTreeSet::from([entry.fold.as_str()])).is_none();
+            let odd = entries.iter().find(alone).or(entries.last());
+            let (line, found) = odd.map_or((None, String::new()), |entry| (Some(entry.line), entry.fold.clone()));
+            let expected = "a fold counted from 0 or 1 in every row, or train, validation and test, or fold1, fold2, …";
+            let all = names.iter().copied().take(10).collect::<Vec<_>>().join(", ");
+            return Err(self.error(line, expected, format!("`{found}` (in the whole table: {all})")));
+        };
+        let is_plain = folds.iter().all(|(name, fold)| *name == fold.to_string());
+        let note = (!is_plain).then(|| format!("folds: {}", splits::describe(&folds)));
+        let numbers: Vec<u32> = entries.iter().map(|entry| folds[entry.fold.as_str()]).collect();
+        entries.iter_mut().zip(numbers).for_each(|(entry, fold)| entry.clip.fold = fold);
+        Ok(note)
     }
 
     fn check_unique_files(&self, entries: &[Entry]) -> Result<()> {
         let mut lines = HashMap::with_capacity(entries.len());
-        for Entry { line, clip } in entries {
+        for Entry { line, clip, .. } in entries {
             if let Some(first) = lines.insert(&clip.filename, line) {
                 let found = format!("`{}` again, first on line {first}", clip.filename);
                 return Err(self.error(Some(*line), "every file once", found));
@@ -222,16 +322,28 @@ impl Table<'_> {
     }
 }
 
-/// The file name with its parts joined by `/`, or `None` when it could lie outside the folder it is relative to.
-fn relative(filename: &str) -> Option<String> {
+/// The file name with its parts joined by `/`, or `None` when it could lie outside the folder it is relative to. Backslashes separate, too,
+/// as Windows writes them; a path from the root counts where it leads into the folder.
+fn relative(filename: &str, folder: &Path) -> Option<String> {
+    let slashed = filename.replace('\\', "/");
+    let path = Path::new(&slashed);
+    let inside = match path.is_absolute() {
+        true => {
+            let root = std::path::absolute(folder).ok()?;
+            let canonical = folder.canonicalize().ok();
+            path.strip_prefix(&root).ok().or_else(|| path.strip_prefix(canonical?).ok())?
+        }
+        false => path,
+    };
     let mut parts = Vec::new();
-    for component in Path::new(filename).components() {
+    for component in inside.components() {
         match component {
             Component::Normal(part) => parts.push(part.to_str()?),
             Component::CurDir => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
         }
     }
-    let dubious = filename.contains(['\\', '\0']) || parts.is_empty();
-    (!dubious).then(|| parts.join("/"))
+    // A drive of Windows.
+    let has_drive = parts.first().is_some_and(|part| part.len() == 2 && part.ends_with(':'));
+    (!parts.is_empty() && !has_drive && !filename.contains('\0')).then(|| parts.join("/"))
 }

@@ -57,7 +57,8 @@ mod tests {
             source: "s".into(),
         };
         let clips = filenames.iter().map(clip).collect();
-        let catalog = Catalog { name: "test".into(), audio_dir: "".into(), clips, unreadable: Vec::new() };
+        let catalog =
+            Catalog { name: "test".into(), audio_dir: "".into(), clips, unreadable: Vec::new(), notes: Vec::new() };
         let names = NpyNames::new(&catalog);
         catalog.clips.iter().map(|clip| names.of(clip)).collect()
     }

@@ -1,0 +1,92 @@
+//! Folds by name: `train` and `test`, `fold1` to `fold10`, `0` to `4`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Parts of a data set in the order they are used: trained on, watched, scored.
+const PARTS: [&[&str]; 3] = [
+    &["train", "training", "development"],
+    &["val", "valid", "validation", "dev"],
+    &["test", "testing", "eval", "evaluation"],
+];
+/// Words that a number follows.
+const NUMBERED: [&str; 4] = ["fold", "split", "set", "part"];
+
+/// Folds counted from 1 for the names of all folds there are, or `None` where they do not name folds of one kind. The last fold, which is
+/// held out unless told otherwise, is `test`; else the highest number.
+pub(super) fn numbered<'a>(names: &BTreeSet<&'a str>) -> Option<BTreeMap<&'a str, u32>> {
+    let ranks: Option<Vec<(Kind, u64)>> = names.iter().map(|name| rank(name)).collect();
+    let ranks = ranks?;
+    let one_kind = ranks.windows(2).all(|pair| pair[0].0 == pair[1].0);
+    let distinct: BTreeSet<u64> = ranks.iter().map(|(_, rank)| *rank).collect();
+    // Two names of one fold, as `train` and `training`, are no folds.
+    if !one_kind || distinct.len() != names.len() {
+        return None;
+    }
+    let is_whole = ranks.iter().all(|(kind, rank)| *kind == Kind::Number && *rank > 0);
+    let fold = |rank: u64| {
+        let place = distinct.iter().position(|other| *other == rank).unwrap_or(0) as u32 + 1;
+        // Numbers from 1 stay what they are.
+        if is_whole { u32::try_from(rank).unwrap_or(place) } else { place }
+    };
+    Some(names.iter().copied().zip(ranks.iter().map(|(_, rank)| fold(*rank))).collect())
+}
+
+/// Whether a folder of this name may be a part of a data set rather than a class. A number alone is a class.
+pub(super) fn is_split(name: &str) -> bool {
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_ .".contains(c)).to_lowercase();
+    PARTS.iter().any(|names| names.contains(&&*plain)) || NUMBERED[..2].contains(&&*plain)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Number,
+    NumberedWord,
+    Part,
+}
+
+fn rank(name: &str) -> Option<(Kind, u64)> {
+    let lower = name.trim().to_lowercase();
+    let whole = lower.strip_suffix(".0").unwrap_or(&lower);
+    if let Ok(number) = whole.parse::<u32>() {
+        return Some((Kind::Number, u64::from(number)));
+    }
+    let word = lower.trim_end_matches(|c: char| c.is_ascii_digit());
+    let plain = word.trim_end_matches(['-', '_', ' ', '.']);
+    if let Ok(number) = lower[word.len()..].parse::<u32>() {
+        return NUMBERED.contains(&plain).then_some((Kind::NumberedWord, u64::from(number)));
+    }
+    PARTS.iter().position(|names| names.contains(&&*lower)).map(|part| (Kind::Part, part as u64))
+}
+
+/// "train is fold 1, test fold 2", for whoever reads it.
+pub(super) fn describe(folds: &BTreeMap<&str, u32>) -> String {
+    let mut by_fold: Vec<_> = folds.iter().map(|(name, fold)| (*fold, *name)).collect();
+    by_fold.sort_unstable();
+    let names: Vec<String> = by_fold.iter().map(|(fold, name)| format!("{name} is fold {fold}")).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folds(names: &[&str]) -> Option<Vec<u32>> {
+        let found = numbered(&names.iter().copied().collect())?;
+        Some(names.iter().map(|name| found[name]).collect())
+    }
+
+    #[test]
+    fn folds_are_numbered_by_what_their_names_mean() {
+        assert_eq!(folds(&["test", "train", "validation"]), Some(vec![3, 1, 2]));
+        assert_eq!(folds(&["Train", "TEST"]), Some(vec![1, 2]));
+        assert_eq!(folds(&["fold10", "fold2", "fold1"]), Some(vec![3, 2, 1]));
+        assert_eq!(folds(&["fold_0", "fold_1"]), Some(vec![1, 2]));
+        assert_eq!(folds(&["1.0", "2.0", "5"]), Some(vec![1, 2, 5]));
+        assert_eq!(folds(&["0", "1", "4"]), Some(vec![1, 2, 3]));
+        for none in
+            [&["train", "training"][..], &["train", "fold1"], &["bark", "test"], &["1", "1.0"], &["-1", "2"], &["1.5"]]
+        {
+            assert_eq!(folds(none), None, "{none:?}");
+        }
+    }
+}
