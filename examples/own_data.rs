@@ -3,6 +3,7 @@
 //! own_data make ESC10_DIR            the sets, under target/own-data
 //! own_data run SET RECIPE [FOLD]     train and score one: quick (the notebook's preset before it could fit), fitted, or by hand as
 //!                                    SECONDS,HOP,N_FFT,FRAMES
+//! own_data look SET                  what the check-up finds, and the settings that are proposed
 //! own_data table                     every result so far, beside the best by hand
 //!
 //! Results are kept in `target/own-data/results`, and none is computed twice.
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 use audio_transformer::config::{Config, DataConfig, DataSource, LongClips, Preset};
 use audio_transformer::demo;
-use audio_transformer::{Evaluation, acquire, audio, evaluate, preprocess, propose, train};
+use audio_transformer::{Choice, Evaluation, Finding, acquire, audio, checkup, evaluate, preprocess, propose, train};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -31,10 +32,12 @@ fn main() -> Outcome {
         ["make", recordings] => make(Path::new(recordings)),
         ["run", set, recipe] => run(set, recipe, CHOICE_FOLD),
         ["run", set, recipe, fold] => run(set, recipe, fold.parse()?),
+        ["look", set] => look(set),
         ["table"] => table(),
-        _ => {
-            Err("usage: own_data make ESC10_DIR | run SET quick|fitted|SECONDS,HOP,N_FFT,FRAMES [FOLD] | table".into())
-        }
+        _ => Err(
+            "usage: own_data make ESC10_DIR | run SET quick|fitted|SECONDS,HOP,N_FFT,FRAMES [FOLD] | look SET | table"
+                .into(),
+        ),
     }
 }
 
@@ -206,6 +209,23 @@ fn run(set: &str, recipe: &str, fold: u32) -> Outcome {
     let path = result_path(set, recipe, fold);
     fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     fs::write(path, serde_json::to_string(&(&evaluation, report.history.len(), train_s))?)?;
+    Ok(())
+}
+
+fn look(set: &str) -> Outcome {
+    let config = settings(set, "quick", CHOICE_FOLD)?;
+    let catalog = acquire(&config)?;
+    let started = Instant::now();
+    for Finding { severity, what, means, next } in checkup(&catalog)?.findings {
+        println!("{severity:?}: {what}. {means} {next}");
+    }
+    println!("check-up in {:.1} s", started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    let wished = Config { data: config.data, ..Preset::Fitted.settings() };
+    for Choice { setting, value, reason } in propose(Preset::Fitted, &wished)?.choices {
+        println!("{setting}: {value} ({reason})");
+    }
+    println!("proposal in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -71,6 +71,7 @@ pub mod show;
 
 pub use dataset::acquire::{acquire, open_catalog};
 pub use dataset::catalog::{self, Catalog, Clip};
+pub use dataset::checkup::{Checkup, Finding, Severity, checkup};
 pub use dataset::demo;
 #[cfg(feature = "download")]
 pub use dataset::download;
@@ -112,6 +113,7 @@ pub mod prelude {
         Schedule, Stem, TinyAstConfig, TrainConfig, View,
     };
     pub use crate::dataset::acquire::{acquire, open_catalog};
+    pub use crate::dataset::checkup::checkup;
     pub use crate::dataset::demo;
     pub use crate::dataset::preprocess::preprocess;
     pub use crate::dataset::processed::Dataset;

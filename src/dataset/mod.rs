@@ -3,6 +3,8 @@
 pub mod catalog;
 pub mod verify;
 pub mod measure;
+pub mod copies;
+pub mod checkup;
 pub mod demo;
 #[cfg(feature = "download")]
 pub mod archive;

@@ -7,12 +7,14 @@ mod table;
 mod sound;
 mod dataset;
 mod proposal;
+mod checkup;
 mod network;
 mod training;
 mod panel;
 mod evaluation;
 mod prediction;
 
+pub use checkup::checkup;
 pub use dataset::{augmented, classes, clip, compare, metadata, overview};
 pub use evaluation::{class_scores, confused, confusion, embedding_map, examples, recall, reliability, worst};
 pub use network::{attention, model, patches};

@@ -31,6 +31,10 @@ use crate::training::trainer::{Trainer, count_right};
 /// A mean loss this many times that of a network that knows nothing means that the run diverges.
 const DIVERGED: f64 = 10.0;
 
+/// After this part of a run, a loss no further than this share below that of a network that knows nothing is told.
+const STUCK_AFTER: usize = 4;
+const STUCK: f64 = 0.02;
+
 /// A finished run.
 #[derive(Clone, Debug)]
 pub struct TrainingReport {
@@ -119,6 +123,8 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         run = go_on(trainer.state(), config, run, observer)?;
     }
     let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    // What measuring its speed took is no part of an epoch.
+    let clock = if config.train.minutes.is_some() { Instant::now() } else { started };
     let n_steps = epochs * loader.n_batches();
 
     for epoch in run.history.len() + 1..=epochs {
@@ -159,12 +165,15 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
             validation_accuracy,
             learning_rate: rate,
             clips_per_s: n_clips / train_s.max(1e-9),
-            elapsed_s: before_s + started.elapsed().as_secs_f64(),
+            elapsed_s: before_s + clock.elapsed().as_secs_f64(),
         });
         run.run.epoch = epoch;
         trainer.state().save(&state_path(config), &run)?;
         trainer.averaged(|_, vs| save(config, vs, &run))?;
         observer.epoch_ends(&run.history, epochs);
+        if epoch == (epochs / STUCK_AFTER).max(2) && learns_nothing(&run.history, num_classes) {
+            observer.say(&stuck(num_classes));
+        }
     }
     // Again, for a run that was stopped between its last state and its last checkpoint.
     trainer.averaged(|_, vs| save(config, vs, &run))?;
@@ -263,6 +272,20 @@ fn describe(split: &Split, device: Device) -> String {
     };
     let (n_clips, test_fold) = (split.train.len(), split.test_fold);
     format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {}", device::describe(device))
+}
+
+/// Whether the loss still stands where a network that gives every class the same probability has it.
+fn learns_nothing(history: &[EpochRecord], num_classes: usize) -> bool {
+    let ignorant = (num_classes.max(2) as f64).ln();
+    history.last().is_some_and(|last| last.train_loss >= (1.0 - STUCK) * ignorant)
+}
+
+fn stuck(num_classes: usize) -> String {
+    let ignorant = (num_classes.max(2) as f64).ln();
+    format!(
+        "warning: the loss still is that of a network that knows nothing, ln({num_classes}) = {ignorant:.2}. Settings that do not fit the \
+         recordings are the likeliest reason: propose(Preset::Fitted, …) fits them; else another train.learning_rate."
+    )
 }
 
 /// What to know of classes that were not trained on, if there are any.

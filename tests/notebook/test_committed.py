@@ -35,7 +35,7 @@ class TheCommittedNotebook(unittest.TestCase):
                 self.assertEqual(before and before["cell_type"], "markdown", drift.source(cell))
 
     def test_cells_are_short(self) -> None:
-        lengths = [len(drift.source(cell).splitlines()) for cell in self.code if "let config = Config" not in drift.source(cell)]
+        lengths = [len(drift.source(cell).splitlines()) for cell in self.code if "= Config {" not in drift.source(cell)]
         self.assertLessEqual(statistics.median(lengths), 4)
         self.assertLessEqual(max(lengths), 12)
 

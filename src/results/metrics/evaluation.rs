@@ -165,6 +165,11 @@ impl Evaluation {
         self.labels.iter().enumerate().map(score).collect()
     }
 
+    /// Mean recall of the classes that have clips, each counting the same, 0 to 1; NaN without clips.
+    pub fn balanced_accuracy(&self) -> f64 {
+        mean(self.recall().into_iter().flatten()).unwrap_or(f64::NAN)
+    }
+
     /// Mean F1 of the classes that have one, each counting the same, 0 to 1; NaN without clips.
     pub fn macro_f1(&self) -> f64 {
         mean(self.class_scores().into_iter().filter_map(|score| score.f1)).unwrap_or(f64::NAN)
@@ -210,10 +215,18 @@ impl fmt::Display for Evaluation {
             f,
             "held-out fold {fold}: {right} of {total} clips right, {accuracy:.1} % (95 % interval {interval}; always naming one class: {chance:.1} %)"
         )?;
+        let balanced = 100.0 * self.balanced_accuracy();
+        write!(
+            f,
+            "\nbalanced accuracy {balanced:.1} % (every class counts the same), macro F1 {:.2}",
+            self.macro_f1()
+        )?;
         if interval.low <= self.chance() {
             write!(
                 f,
-                "\nThat is not above chance: so few clips, or so little learned, that always naming one class does as well."
+                "\nThat is not above chance: so few clips, or so little learned, that always naming one class does as well. \
+                 Settings that do not fit the recordings are the likeliest reason (Preset::Fitted), then what the check-up found, then too \
+                 few clips."
             )?;
         }
         Ok(())
@@ -280,6 +293,7 @@ pub(super) mod tests {
             score("c", 0, None, None, None),
         ];
         assert_eq!(evaluation.class_scores(), expected);
+        assert_close(evaluation.balanced_accuracy(), (2.0 / 3.0 + 1.0) / 2.0);
         assert_close(evaluation.macro_f1(), (0.8 + 2.0 / 3.0) / 2.0);
     }
 

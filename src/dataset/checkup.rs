@@ -1,0 +1,515 @@
+//! What is wrong with a data set, or may be, before anything is trained on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::dataset::catalog::Catalog;
+use crate::dataset::copies::{Copy, copies};
+use crate::dataset::measure::{Measured, measure};
+use crate::error::Result;
+
+/// Of equal recordings, silent ones and the like so many are named.
+const NAMED: usize = 4;
+/// From this share of its samples on, a recording counts as clipped, and from this share of its level on its offset is told.
+const CLIPPED: f64 = 0.001;
+const OFFSET: f64 = 0.1;
+/// Fewer clips than this of a class are few.
+const FEW: usize = 5;
+/// The largest class over the smallest that is told.
+const UNEVEN: f64 = 3.0;
+/// Neighbours that vote, where a property is tried as the only one to tell classes by.
+const NEIGHBOURS: usize = 5;
+/// What a property must tell to be named, and to be serious: of what chance leaves open, this share.
+const TELLS: (f64, f64) = (0.25, 0.6);
+/// And so many standard errors above chance.
+const SURE: f64 = 4.0;
+
+/// How much a finding weighs; the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The score will not mean what it says.
+    Serious,
+    /// Something is lost, or learned that should not be.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// Something found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What was found, with names.
+    pub what: String,
+    /// What it means.
+    pub means: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// What a look at every recording of a data set found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkup {
+    /// Recordings looked at.
+    pub n_clips: usize,
+    /// The worst first; empty where all is well.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at every recording, its class and its fold. Nothing is changed.
+///
+/// Every file is read twice, on all cores.
+///
+/// # Errors
+/// None but those of libraries that refuse their own settings.
+pub fn checkup(catalog: &Catalog) -> Result<Checkup> {
+    let measured = measure(catalog);
+    let mut pairs = copies(catalog)?;
+    pairs.extend(to_the_sample(&measured, &pairs));
+    let mut findings = copied(catalog, &pairs);
+    findings.extend(classes(catalog, &measured));
+    findings.extend(tell_tales(catalog, &measured));
+    findings.extend(recordings(catalog, &measured));
+    // Stable: in the order above where they weigh the same.
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(Checkup { n_clips: catalog.clips.len(), findings })
+}
+
+fn finding(severity: Severity, what: impl Into<String>, means: &str, next: &str) -> Finding {
+    Finding { severity, what: what.into(), means: means.into(), next: next.into() }
+}
+
+/// Pairs of recordings with the very same samples that are not among those found already: too short to have a print.
+fn to_the_sample(measured: &[Option<Measured>], known: &[Copy]) -> Vec<Copy> {
+    let known: BTreeSet<(usize, usize)> = known.iter().map(|copy| copy.clips).collect();
+    let mut first_of: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (clip, sound) in measured.iter().enumerate() {
+        let Some(sound) = sound.filter(|sound| !sound.is_silent()) else { continue };
+        let first = *first_of.entry(sound.samples_hash).or_insert(clip);
+        if first != clip && !known.contains(&(first, clip)) {
+            found.push(Copy { clips: (first, clip), agreement: 1.0, common_s: sound.duration_s });
+        }
+    }
+    found
+}
+
+/// The first few names, and how many more there are.
+fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let first = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED { format!("{first} and {} more", names.len() - NAMED) } else { first }
+}
+
+/// Recordings that hold the same sound.
+fn copied(catalog: &Catalog, copies: &[Copy]) -> Vec<Finding> {
+    let of = |fits: &dyn Fn(&Copy) -> bool| -> Vec<String> {
+        let pair = |copy: &Copy| {
+            let [a, b] = [copy.clips.0, copy.clips.1].map(|clip| &catalog.clips[clip]);
+            format!(
+                "{} (fold {}, {}) and {} (fold {}, {})",
+                a.filename, a.fold, a.category, b.filename, b.fold, b.category
+            )
+        };
+        copies.iter().filter(|copy| fits(copy)).map(pair).collect()
+    };
+    let differ = |copy: &Copy, by_fold: bool| {
+        let (a, b) = (&catalog.clips[copy.clips.0], &catalog.clips[copy.clips.1]);
+        if by_fold { a.fold != b.fold } else { a.target != b.target }
+    };
+    let (across, labels) = (of(&|copy| differ(copy, true)), of(&|copy| differ(copy, false)));
+    let (within, mut found) = (of(&|copy| !differ(copy, true) && !differ(copy, false)), Vec::new());
+    let list = |pairs: &[String]| format!("{}: {}", pairs.len(), named(pairs.iter().map(String::as_str)));
+    if !across.is_empty() {
+        found.push(finding(
+            Severity::Serious,
+            format!("pairs of recordings in different folds that hold the same sound, {}", list(&across)),
+            "The network is examined on what it was trained on: the score flatters it.",
+            "Remove one of each pair, or give both the same name in a column `source` and leave out the column `fold`.",
+        ));
+    }
+    if !labels.is_empty() {
+        found.push(finding(
+            Severity::Serious,
+            format!("pairs of recordings of different classes that hold the same sound, {}", list(&labels)),
+            "One of the two labels is wrong, or both classes are heard at once.",
+            "Listen to them, and keep one of each pair.",
+        ));
+    }
+    if !within.is_empty() {
+        found.push(finding(
+            Severity::Note,
+            format!("pairs of recordings of one class and fold that hold the same sound, {}", list(&within)),
+            "They count twice, and teach nothing new.",
+            "Remove one of each pair, if that is not meant.",
+        ));
+    }
+    found
+}
+
+/// Classes too small, too uneven, or there twice.
+fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
+    let labels = catalog.labels();
+    let mut counts = vec![0usize; labels.len()];
+    let mut readable = vec![0usize; labels.len()];
+    let mut sources: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); labels.len()];
+    for (clip, sound) in catalog.clips.iter().zip(measured) {
+        counts[clip.target] += 1;
+        readable[clip.target] += usize::from(sound.is_some());
+        sources[clip.target].insert(&clip.source);
+    }
+    let which = |fits: &dyn Fn(usize) -> bool| -> Vec<&str> {
+        labels.iter().enumerate().filter(|(class, _)| fits(*class)).map(|(_, label)| label.as_str()).collect()
+    };
+    let mut found = Vec::new();
+    let mut tell = |names: Vec<&str>, severity, what: &str, means, next| {
+        if !names.is_empty() {
+            found.push(finding(severity, format!("{what}: {}", named(names)), means, next));
+        }
+    };
+    tell(
+        which(&|class| readable[class] == 0),
+        Severity::Serious,
+        "classes of which no recording can be read",
+        "They cannot be learned; preprocessing will end with their name.",
+        "Convert their files (ffmpeg -i FILE new.wav), or remove the class.",
+    );
+    tell(
+        which(&|class| readable[class] > 0 && sources[class].len() == 1),
+        Severity::Serious,
+        "classes with a single source",
+        "They are either trained on or scored, never both: their accuracy is 0 or unknown.",
+        "Add recordings of another occasion.",
+    );
+    tell(
+        which(&|class| sources[class].len() > 1 && counts[class] < FEW),
+        Severity::Warning,
+        &format!("classes with fewer than {FEW} clips"),
+        "So few tell little, in training and in the score.",
+        "Add recordings.",
+    );
+    let mut forms: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for label in &labels {
+        let plain: String = label.nfkc().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect();
+        forms.entry(plain).or_default().push(label);
+    }
+    for twins in forms.into_values().filter(|twins| twins.len() > 1) {
+        let names: Vec<String> = twins.iter().map(|name| format!("{name:?}")).collect();
+        tell(
+            names.iter().map(String::as_str).collect(),
+            Severity::Serious,
+            "classes whose names differ in case, blanks or the form of their letters alone",
+            "The network learns to tell apart what is the same.",
+            "Put them into one folder, or under one name in the table.",
+        );
+    }
+    let (fewest, most) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
+    if most as f64 > UNEVEN * fewest as f64 {
+        let (small, large) = (which(&|class| counts[class] == fewest), which(&|class| counts[class] == most));
+        let what = format!("classes of {fewest} clips ({}) beside classes of {most} ({})", named(small), named(large));
+        let means = "A network that names the frequent ones scores well without having learned the rare ones.";
+        let next =
+            "Look at balanced accuracy and macro F1 beside accuracy; Preset::Fitted meets rare classes more often.";
+        found.push(finding(Severity::Warning, what, means, next));
+    }
+    found
+}
+
+/// What else than sound tells the classes apart.
+fn tell_tales(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
+    type Property = (&'static str, fn(&Measured) -> f64, Severity, &'static str, &'static str);
+    let recorder = "The network may learn the recorder in place of the sound, and fail on any other.";
+    let devices = "Record every class with every device, or bring all to what the poorest has (features.sample_rate).";
+    let lengths = "Sounds have their lengths; where these come from cutting, cut all classes alike.";
+    let properties: [Property; 5] = [
+        ("sample rate", |sound| f64::from(sound.sample_rate), Severity::Serious, recorder, devices),
+        ("bandwidth", |sound| sound.bandwidth_hz, Severity::Serious, recorder, devices),
+        ("length", |sound| sound.duration_s, Severity::Warning, "The network sees where a clip ends.", lengths),
+        (
+            "share of silence",
+            |sound| 1.0 - sound.sounding_s / sound.duration_s.max(1e-9),
+            Severity::Note,
+            "The network sees silence around a sound.",
+            lengths,
+        ),
+        (
+            "level",
+            |sound| sound.rms_dbfs,
+            Severity::Note,
+            "Features are normalised clip by clip, so that the level itself is not seen; the noise below it is.",
+            "Record all classes at one distance and gain, where you can.",
+        ),
+    ];
+    let sounds: Vec<(usize, u32, Measured)> = catalog
+        .clips
+        .iter()
+        .zip(measured)
+        .filter_map(|(clip, sound)| Some((clip.target, clip.fold, (*sound)?)))
+        .collect();
+    let mut found = Vec::new();
+    for (name, value, worst, means, next) in properties {
+        let values: Vec<(usize, u32, f64)> =
+            sounds.iter().map(|(target, fold, sound)| (*target, *fold, value(sound))).collect();
+        found.extend(tells(name, &values, worst, means, next));
+    }
+    let extension = |filename: &str| filename.rsplit_once('.').map_or(String::new(), |(_, last)| last.to_lowercase());
+    let extensions: BTreeSet<String> = catalog.clips.iter().map(|clip| extension(&clip.filename)).collect();
+    // Far apart, so that only equals are neighbours.
+    let place =
+        |filename: &str| 1e6 * extensions.iter().position(|one| *one == extension(filename)).unwrap_or(0) as f64;
+    let values: Vec<(usize, u32, f64)> =
+        catalog.clips.iter().map(|clip| (clip.target, clip.fold, place(&clip.filename))).collect();
+    found.extend(tells(
+        "file format",
+        &values,
+        Severity::Serious,
+        recorder,
+        "Convert all classes from one kind of source.",
+    ));
+    found
+}
+
+/// How well one number alone tells the classes of `(class, fold, number)`, where it does.
+fn tells(name: &str, values: &[(usize, u32, f64)], worst: Severity, means: &str, next: &str) -> Option<Finding> {
+    let (right, chance) = told(values)?;
+    let share = (right - chance) / (1.0 - chance);
+    let error = (chance * (1.0 - chance) / values.len() as f64).sqrt();
+    if share < TELLS.0 || right < chance + SURE * error {
+        return None;
+    }
+    let severity = if share >= TELLS.1 { worst } else { worst.max(Severity::Warning) };
+    let (right, chance) = (100.0 * right, 100.0 * chance);
+    let what = format!("{name} alone tells the class of {right:.0} % of the clips (chance: {chance:.0} %)");
+    Some(finding(severity, what, means, next))
+}
+
+/// The share of clips whose class the majority of those nearest in value in other folds has, and that of the most frequent class.
+fn told(values: &[(usize, u32, f64)]) -> Option<(f64, f64)> {
+    let n_classes = values.iter().map(|(class, ..)| class + 1).max()?;
+    let mut counts = vec![0usize; n_classes];
+    values.iter().for_each(|(class, ..)| counts[*class] += 1);
+    let chance = *counts.iter().max()? as f64 / values.len() as f64;
+    let mut sorted: Vec<&(usize, u32, f64)> = values.iter().collect();
+    sorted.sort_by(|a, b| a.2.total_cmp(&b.2));
+    let mut right = 0.0;
+    for (class, fold, value) in values {
+        let votes = votes(&sorted, *fold, *value, n_classes);
+        let most = votes.iter().fold(0.0, |most: f64, votes| most.max(*votes));
+        // Of classes that are equal each has its part.
+        let winners = votes.iter().filter(|votes| **votes == most).count();
+        if most > 0.0 && votes[*class] == most {
+            right += 1.0 / winners as f64;
+        }
+    }
+    (chance < 1.0).then_some((right / values.len() as f64, chance))
+}
+
+/// Votes of the clips nearest in value that are in another fold; all that are equally near have one.
+fn votes(sorted: &[&(usize, u32, f64)], fold: u32, value: f64, n_classes: usize) -> Vec<f64> {
+    let middle = sorted.partition_point(|other| other.2 < value);
+    let (mut low, mut high, mut votes, mut n, mut farthest) = (middle, middle, vec![0.0; n_classes], 0, -1.0);
+    loop {
+        let below = low.checked_sub(1).map(|at| (value - sorted[at].2, at));
+        let above = sorted.get(high).map(|other| (other.2 - value, high));
+        let (distance, at) = match (below, above) {
+            (Some(below), Some(above)) if below.0 < above.0 => below,
+            (_, Some(above)) => above,
+            (Some(below), None) => below,
+            (None, None) => return votes,
+        };
+        if n >= NEIGHBOURS && distance > farthest {
+            return votes;
+        }
+        if at == high {
+            high += 1
+        } else {
+            low = at
+        }
+        if sorted[at].1 != fold {
+            votes[sorted[at].0] += 1.0;
+            (n, farthest) = (n + 1, distance);
+        }
+    }
+}
+
+/// Recordings that are silent, clipped, lifted, or that cannot be read.
+fn recordings(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
+    let which = |fits: &dyn Fn(&Option<Measured>) -> bool| -> Vec<&str> {
+        let fitting = catalog.clips.iter().zip(measured).filter(|(_, sound)| fits(sound));
+        fitting.map(|(clip, _)| clip.filename.as_str()).collect()
+    };
+    let is = |fits: fn(&Measured) -> bool| which(&|sound| sound.as_ref().is_some_and(fits));
+    let mut found = Vec::new();
+    let mut tell = |names: Vec<&str>, severity, what: &str, means, next| {
+        if !names.is_empty() {
+            found.push(finding(severity, format!("{} recordings {what}: {}", names.len(), named(names)), means, next));
+        }
+    };
+    tell(
+        which(&|sound| sound.is_none()),
+        Severity::Warning,
+        "cannot be read",
+        "They are left out.",
+        "\"Download and verify\" says what is wrong with each; ffmpeg -i FILE new.wav mends many.",
+    );
+    tell(
+        is(Measured::is_silent),
+        Severity::Warning,
+        "are silent, or their channels cancel each other",
+        "A label on nothing teaches that silence is that class.",
+        "Remove them, or keep one channel: ffmpeg -i FILE -af pan=mono|c0=c0 new.wav",
+    );
+    tell(
+        is(|sound| sound.clipped >= CLIPPED),
+        Severity::Note,
+        "are clipped (a thousandth of the samples or more at full scale)",
+        "Clipping adds overtones, which the network takes for the sound.",
+        "Record at a lower gain, all classes alike.",
+    );
+    tell(
+        is(|sound| sound.offset.abs() >= OFFSET && !sound.is_silent()),
+        Severity::Note,
+        "have a constant offset of a tenth of their level or more",
+        "It is removed before the spectrogram.",
+        "Nothing; the recorder may be at fault.",
+    );
+    tell(
+        catalog.unreadable.iter().map(|(entry, _)| entry.as_str()).collect(),
+        Severity::Warning,
+        "or folders could not be looked into",
+        "They are left out.",
+        "\"Download and verify\" gives the reason of each.",
+    );
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::catalog::Clip;
+
+    fn catalog(clips: &[(&str, &str, u32)]) -> Catalog {
+        let labels: BTreeSet<&str> = clips.iter().map(|(_, category, _)| *category).collect();
+        let clip = |(filename, category, fold): &(&str, &str, u32)| Clip {
+            filename: (*filename).into(),
+            fold: *fold,
+            category: (*category).into(),
+            target: labels.iter().position(|label| label == category).unwrap(),
+            esc10: false,
+            source: filename.rsplit_once('.').map_or(*filename, |(stem, _)| stem).into(),
+        };
+        let clips = clips.iter().map(clip).collect();
+        Catalog { name: "test".into(), audio_dir: "".into(), clips, unreadable: Vec::new(), notes: Vec::new() }
+    }
+
+    fn sound() -> Measured {
+        Measured {
+            duration_s: 1.0,
+            sounding_s: 1.0,
+            rms_dbfs: -20.0,
+            sample_rate: 44_100,
+            bandwidth_hz: 20_000.0,
+            clipped: 0.0,
+            offset: 0.0,
+            samples_hash: 0,
+        }
+    }
+
+    /// 20 clips of each of two classes in five folds, each measured by its class and number.
+    fn two_classes(of: impl Fn(usize, usize) -> Measured) -> (Catalog, Vec<Option<Measured>>) {
+        let names: Vec<String> = (0..40).map(|n| format!("{n}.wav")).collect();
+        let clips: Vec<(&str, &str, u32)> = names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (name.as_str(), ["bark", "rain"][n % 2], n as u32 / 2 % 5 + 1))
+            .collect();
+        (catalog(&clips), (0..40).map(|n| Some(of(n % 2, n / 2))).collect())
+    }
+
+    fn whats(findings: &[Finding]) -> Vec<&str> {
+        findings.iter().map(|finding| finding.what.as_str()).collect()
+    }
+
+    #[test]
+    fn a_class_told_by_its_recorder_is_found_and_chance_is_not() {
+        let (catalog, measured) = two_classes(|class, _| Measured { sample_rate: [8_000, 44_100][class], ..sound() });
+        let found = tell_tales(&catalog, &measured);
+        assert_eq!(whats(&found), ["sample rate alone tells the class of 100 % of the clips (chance: 50 %)"]);
+        assert_eq!(found[0].severity, Severity::Serious);
+        let (catalog, measured) =
+            two_classes(|class, n| Measured { duration_s: 1.0 + class as f64 + 0.01 * n as f64, ..sound() });
+        let found = tell_tales(&catalog, &measured);
+        assert_eq!(found[0].severity, Severity::Warning, "{found:?}");
+        assert!(found[0].what.starts_with("length alone"), "{found:?}");
+        // Lengths and rates that have nothing to do with the class.
+        let (catalog, measured) = two_classes(|class, n| Measured {
+            duration_s: ((n * 7 + class * 3) % 11) as f64,
+            sample_rate: [8_000, 44_100][n / 5 % 2],
+            ..sound()
+        });
+        assert_eq!(whats(&tell_tales(&catalog, &measured)), [""; 0]);
+    }
+
+    #[test]
+    fn small_uneven_and_twin_classes_are_named() {
+        let clean: Vec<(String, &str)> = (0..12).map(|n| (format!("{n}.wav"), ["bark", "rain"][n % 2])).collect();
+        let rows = |more: &[(&'static str, &'static str)]| {
+            let all: Vec<(&str, &str, u32)> = clean
+                .iter()
+                .map(|(name, class)| (name.as_str(), *class))
+                .chain(more.iter().copied())
+                .map(|(a, b)| (a, b, 1))
+                .collect();
+            let catalog = catalog(&all);
+            let measured = vec![Some(sound()); catalog.clips.len()];
+            classes(&catalog, &measured)
+        };
+        assert_eq!(rows(&[]), []);
+        let found = rows(&[("x.wav", "Bark "), ("y.wav", "Bark ")]);
+        assert_eq!(
+            whats(&found)[1],
+            "classes whose names differ in case, blanks or the form of their letters alone: \"Bark \", \"bark\""
+        );
+        let found = rows(&[("x.wav", "hiss")]);
+        let expected =
+            ["classes with a single source: hiss", "classes of 1 clips (hiss) beside classes of 6 (bark, rain)"];
+        assert_eq!(whats(&found), expected);
+        let found =
+            rows(&[("x.wav", "cafe\u{301}"), ("y.wav", "cafe\u{301}"), ("z.wav", "caf\u{e9}"), ("w.wav", "caf\u{e9}")]);
+        assert!(whats(&found).iter().any(|what| what.contains("form of their letters")), "{found:?}");
+    }
+
+    #[test]
+    fn recordings_with_nothing_or_too_much_in_them_are_named() {
+        let (catalog, mut measured) = two_classes(|_, _| sound());
+        assert_eq!(recordings(&catalog, &measured), []);
+        measured[0] = None;
+        measured[1] = Some(Measured { sounding_s: 0.0, ..sound() });
+        measured[2] = Some(Measured { clipped: 0.02, ..sound() });
+        measured[3] = Some(Measured { offset: -0.5, ..sound() });
+        let found = recordings(&catalog, &measured);
+        for (what, name) in whats(&found).iter().zip(["0.wav", "1.wav", "2.wav", "3.wav"]) {
+            assert!(what.starts_with("1 recordings") && what.ends_with(name), "{what}");
+        }
+        assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn copies_weigh_most_across_folds_and_classes() {
+        let catalog =
+            catalog(&[("a.wav", "bark", 1), ("b.wav", "bark", 2), ("c.wav", "rain", 1), ("d.wav", "bark", 1)]);
+        let copy = |a: usize, b: usize| Copy { clips: (a, b), agreement: 0.99, common_s: 1.0 };
+        let severities = |copies: &[Copy]| copied(&catalog, copies).iter().map(|one| one.severity).collect::<Vec<_>>();
+        assert_eq!(severities(&[]), []);
+        assert_eq!(severities(&[copy(0, 1)]), [Severity::Serious]);
+        assert_eq!(severities(&[copy(0, 2)]), [Severity::Serious]);
+        assert_eq!(severities(&[copy(0, 3)]), [Severity::Note]);
+        assert_eq!(severities(&[copy(1, 2)]), [Severity::Serious, Severity::Serious]);
+        let measured = [1, 2, 1, 1].map(|samples_hash| Some(Measured { samples_hash, ..sound() }));
+        let pairs: Vec<(usize, usize)> =
+            to_the_sample(&measured, &[copy(0, 3)]).iter().map(|copy| copy.clips).collect();
+        assert_eq!(pairs, [(0, 2)]);
+    }
+}
