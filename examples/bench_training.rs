@@ -19,7 +19,7 @@ use audio_transformer::internals::results::predict::{Classifier, Prediction};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
 use audio_transformer::internals::training::loader::Loader;
 use audio_transformer::internals::training::optim::{AdamW, Average, FlatWeights, clip};
-use audio_transformer::internals::training::train::cross_entropy;
+use audio_transformer::internals::training::trainer::cross_entropy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::nn::{ModuleT, VarStore};
@@ -173,7 +173,7 @@ impl Run {
 fn training(preset: Preset) -> TrainConfig {
     match preset {
         Preset::Quick => preset.train(),
-        Preset::Good => TrainConfig { batch_size: 64, ..preset.train() },
+        Preset::Good | Preset::Fitted => TrainConfig { batch_size: 64, ..preset.train() },
     }
 }
 

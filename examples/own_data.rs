@@ -6,7 +6,9 @@
 //! own_data look SET                  what the check-up finds, and the settings that are proposed
 //! own_data table                     every result so far, beside the best by hand
 //!
-//! Results are kept in `target/own-data/results`, and none is computed twice.
+//! `MINUTES` and `BALANCE` in the environment stand in for `train.minutes` and `train.balance`.
+//!
+//! Results are kept in `target/own-data/results`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -183,6 +185,10 @@ fn settings(set: &str, recipe: &str, fold: u32) -> Outcome<Config> {
     config.train.test_fold = Some(fold);
     if let Some(minutes) = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()) {
         config.train.minutes = config.train.minutes.and(Some(minutes));
+    }
+    if let Some(balance) = std::env::var("BALANCE").ok().and_then(|text| text.parse().ok()) {
+        config.train.balance = balance;
+        config.train.run_name = format!("{}-balance-{balance}", config.train.run_name);
     }
     Ok(config)
 }

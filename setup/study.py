@@ -14,6 +14,7 @@ from steps import ROOT, Clock, run
 DATA = Path("target", "study")
 DATASET = os.environ.get("STUDY_DATASET") or "esc10"
 MODELS = ROOT / "data" / "models"
+OWN_SETS = ("short", "mixed", "long", "few", "uneven", "quiet-rate", "whole", "official", "demo")
 RELEASED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
@@ -31,6 +32,19 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
         with clock.step(f"study {command}"):
             features = ["--no-default-features", "--features", "pipeline"]
             run(["cargo", "run", "-q", "--locked", *features, "--example", "study", "--", command], env=env)
+
+
+def own_data(clock: Clock, libtorch: Path) -> None:
+    """`examples/own_data.rs`: the sets, then each by the notebook's former default and by settings that fit."""
+    env = {**kernel.build_environment(libtorch), "GOMP_SPINCOUNT": kernel.SPIN_COUNT}
+    program = ["cargo", "run", "-q", "--locked", "--no-default-features", "--features", "pipeline", "--example", "own_data", "--"]
+    with clock.step("own data: the sets"):
+        run([*program, "make", esc10.packing_script().parent], env=env)
+    for name in OWN_SETS:
+        for recipe in ("quick", "fitted"):
+            with clock.step(f"own data: {name}, {recipe}"):
+                run([*program, "run", name, recipe], env=env)
+    run([*program, "table"], env=env)
 
 
 def release(clock: Clock, libtorch: Path) -> None:

@@ -83,6 +83,11 @@ def run_esc10(clock: Clock) -> None:
     esc10.run_from_loopback(clock, script)
 
 
+def own_data(clock: Clock) -> None:
+    """The default path on data sets as people have them."""
+    study.own_data(clock, set_up_libtorch(clock))
+
+
 def five_folds(clock: Clock) -> None:
     """The good preset on every fold, and the released model."""
     study.release(clock, set_up_libtorch(clock))
@@ -121,6 +126,7 @@ COMMANDS = {
     "test-export": test_export,
     "test-browser": test_browser,
     "run-esc10": run_esc10,
+    "own-data": own_data,
     "five-folds": five_folds,
     "ablation": ablation,
     "first-recipe": first_recipe,

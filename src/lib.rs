@@ -25,12 +25,12 @@
 #![cfg_attr(not(feature = "torch"), doc = "```ignore")]
 //! # fn main() -> audio_transformer::Result<()> {
 //! use audio_transformer::config::{Config, DataConfig, DataSource, Preset};
-//! use audio_transformer::{Classifier, acquire, evaluate, preprocess, train};
+//! use audio_transformer::{Classifier, acquire, evaluate, preprocess, propose, train};
 //!
-//! let preset = Preset::Quick;
 //! let data = DataConfig { source: DataSource::Folder("my/sounds".into()), ..Default::default() };
-//! let config = Config { data, model: preset.model(), train: preset.train(), ..Default::default() };
-//! acquire(&config)?;
+//! let settings = Config { data, ..Preset::Fitted.settings() };
+//! acquire(&settings)?;
+//! let config = propose(Preset::Fitted, &settings)?.config;
 //! println!("{}", preprocess(&config)?);
 //! println!("{}", train(&config)?);
 //! println!("{}", evaluate(&config)?);
@@ -47,7 +47,7 @@
 //! |---|---|---|---|
 //! | settings | [`config`] | every number a person would turn | `config/` |
 //! | front end | [`audio`], [`FeatureExtractor`] | a file → a log-mel spectrogram | `front_end/` |
-//! | data set | [`acquire()`], [`open_catalog`]; [`preprocess()`], [`Dataset`] | a URL or a folder → `data/raw/` → `data/processed/` | `dataset/` |
+//! | data set | [`acquire()`], [`open_catalog`], [`checkup()`], [`propose()`]; [`preprocess()`], [`Dataset`] | a URL or a folder → `data/raw/` → `data/processed/` | `dataset/` |
 //! | model | `ModelSummary` | an input → logits | `model/` |
 //! | training | `train`, `Run` | spectrograms → `data/models/` | `training/` |
 //! | results | `evaluate`, `Classifier`, `cross_validate`, `export` | a checkpoint → numbers, predictions, files for Python | `results/` |

@@ -329,7 +329,7 @@ fn a_data_set_that_does_not_fit_its_table_is_refused() {
         content.clear();
     }
     dataset(&files, &["2 that cannot: a.wav (", "Nothing was unpacked"]);
-    files[0].1 = b"filename,class\na.wav,hiss\n".to_vec();
+    files[0].1 = b"filename,colour\na.wav,hiss\n".to_vec();
     files[0].0 = "set/metadata.csv".into();
     let error = Case::new(&gzip(&pack(&files))).is_refused(&["ESC-50-master/metadata.csv", "no category"]);
     assert!(matches!(error, Error::Table { .. }), "{error}");

@@ -183,7 +183,7 @@ fn tables_are_read_as_people_have_them() {
     for table in tables {
         let case = Case::new();
         let root = case.sounds(&files);
-        case.write("s/list.csv", &table.replace("ROOT", &root.to_string_lossy()));
+        case.write("s/list.csv", table.replace("ROOT", &root.to_string_lossy()));
         let catalog = Catalog::open(&root).unwrap();
         assert_eq!(plain(&catalog), expected, "{table}");
         assert_eq!(catalog.notes.is_empty(), table.starts_with("filename"), "{:?}", catalog.notes);

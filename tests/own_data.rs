@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::Error;
-use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips};
+use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips, Preset};
 use audio_transformer::internals::dataset::acquire::{acquire, open_catalog, root};
 use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
 use audio_transformer::internals::dataset::preprocess::{clips_of, preprocess_with};
 use audio_transformer::internals::front_end::audio::{Waveform, wav_bytes};
+use audio_transformer::{Error, Severity, checkup, demo, propose};
 use tempfile::TempDir;
 
 /// A folder with stages of its own, and no data set yet.
@@ -320,4 +320,83 @@ fn an_unreadable_recording_does_not_keep_the_others_from_being_shown() {
     let first = show::clip(&config, &catalog, 0).unwrap();
     assert!(first.as_str().contains("bark/a.wav") && first.as_str().contains("Replace this file"), "{first:?}");
     assert!(show::clip(&config, &catalog, 1).unwrap().as_str().contains("<audio"));
+}
+
+/// Short noises of two classes, six of each, at 22.05 kHz.
+fn short_noises(case: &Case) -> PathBuf {
+    for (target, class) in [(6, "crackle"), (8, "noise")] {
+        for take in 0..6 {
+            let mut sound = demo::synthesize(0, target, 1, take, 0);
+            let loudest = sound.samples.len() / 2;
+            sound.samples = sound.samples[loudest - 8_000..loudest + 8_000].to_vec();
+            case.write(&format!("s/{class}/{take}.wav"), wav_bytes(&sound).unwrap());
+        }
+    }
+    case.path("s")
+}
+
+#[test]
+fn settings_are_proposed_for_a_folder_and_each_has_its_reason() {
+    let case = Case::new();
+    let root = short_noises(&case);
+    let settings = Config { data: case.config(DataSource::Folder(root)).data, ..Preset::Fitted.settings() };
+    let proposal = propose(Preset::Fitted, &settings).unwrap();
+    assert_eq!(proposal.config.data, settings.data);
+    // 16,000 samples at 44.1 kHz are 0.36 s.
+    assert!((0.36..0.5).contains(&proposal.config.clip.duration_s), "{:?}", proposal.config.clip);
+    assert_eq!(proposal.config.features.hop_length, 40, "no closer than 2.5 ms");
+    assert!(proposal.choices.iter().all(|choice| !choice.reason.is_empty() && !choice.value.is_empty()));
+    let names: Vec<&str> = proposal.choices.iter().map(|choice| choice.setting).collect();
+    assert!(names.contains(&"train.minutes") && names.contains(&"clip.duration_s"), "{names:?}");
+    // What is proposed goes through.
+    preprocess_with(&proposal.config, 2).unwrap();
+
+    let mut by_hand = settings.clone();
+    by_hand.features.hop_length = 100;
+    let proposal = propose(Preset::Fitted, &by_hand).unwrap();
+    assert_eq!(proposal.config.features.hop_length, 100);
+    assert!(proposal.choices.iter().any(|choice| choice.reason == "set by hand"));
+    // Another preset stays as it is.
+    let good = Config { data: settings.data.clone(), ..Preset::Good.settings() };
+    assert_eq!(propose(Preset::Good, &good).unwrap().config, good);
+    assert_eq!(Preset::of(&settings.data), Preset::Fitted);
+}
+
+#[test]
+fn nothing_but_silence_has_no_settings() {
+    let case = Case::new();
+    for name in ["a/1", "a/2", "b/1", "b/2"] {
+        let silence = Waveform { samples: vec![0.0; 8_000], sample_rate: 8_000 };
+        case.write(&format!("s/{name}.wav"), wav_bytes(&silence).unwrap());
+    }
+    let data = case.config(DataSource::Folder(case.path("s"))).data;
+    let error = propose(Preset::Fitted, &Config { data, ..Preset::Fitted.settings() }).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Dataset { found, .. } if found == "none of 4"), "{error}");
+}
+
+#[test]
+fn the_check_up_finds_what_was_planted_and_nothing_else() {
+    let case = Case::new();
+    let root = short_noises(&case);
+    let look = || checkup(&open_catalog(&case.config(DataSource::Folder(root.clone()))).unwrap()).unwrap().findings;
+    assert_eq!(look(), []);
+    // A louder copy in another class, a silent file, and one that is no sound.
+    let mut copy = demo::synthesize(0, 8, 1, 2, 0);
+    let middle = copy.samples.len() / 2;
+    copy.samples = copy.samples[middle - 8_000..middle + 8_000].iter().map(|sample| 0.4 * sample).collect();
+    case.write("s/crackle/copy.wav", wav_bytes(&copy).unwrap());
+    case.write("s/noise/nothing.wav", wav_bytes(&Waveform { samples: vec![0.0; 16_000], ..copy }).unwrap());
+    case.write("s/noise/text.wav", b"no sound at all");
+    let found = look();
+    let what = |part: &str| {
+        found.iter().find(|finding| finding.what.contains(part)).map(|one| (one.severity, one.what.clone()))
+    };
+    let (severity, text) = what("of different classes that hold the same sound").unwrap();
+    assert!(
+        severity == Severity::Serious && text.contains("crackle/copy.wav") && text.contains("noise/2.wav"),
+        "{text}"
+    );
+    assert_eq!(what("are silent").unwrap().0, Severity::Warning);
+    assert!(what("cannot be read").unwrap().1.ends_with("noise/text.wav"));
+    assert!(found.windows(2).all(|pair| pair[0].severity <= pair[1].severity));
 }

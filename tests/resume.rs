@@ -4,6 +4,7 @@
 #[path = "support/demo_data.rs"]
 mod demo_data;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -20,6 +21,7 @@ use audio_transformer::internals::dataset::preprocess;
 use audio_transformer::internals::model::tensors::{self, Precision};
 use audio_transformer::internals::training::checkpoint;
 use audio_transformer::internals::training::history::EpochRecord;
+use audio_transformer::internals::training::observe::Observer;
 use audio_transformer::internals::training::paths::state_path;
 use audio_transformer::internals::training::paths::{checkpoint_path, history_path};
 use audio_transformer::internals::training::resume::Progress;
@@ -306,5 +308,53 @@ fn a_run_that_diverges_names_step_rate_and_the_last_good_checkpoint() {
         let (step, reason, _) = stops(learning_rate, true);
         assert!(step == 1 && reason.starts_with(what) && reason.contains("no longer"), "step {step}: {reason}");
         assert!(fs::read(&path).unwrap() == before, "what gives no numbers replaces no checkpoint");
+    }
+}
+
+#[test]
+fn a_time_budget_chooses_epochs_that_train_to_the_same_weights_by_their_number() {
+    let mut budget = config("budget");
+    budget.train.minutes = Some(0.05);
+    let by_time = train(&budget).unwrap();
+    let epochs = checkpoint::load(&by_time.checkpoint, Device::Cpu).unwrap().info.train.epochs;
+    assert_eq!(by_time.history.len(), epochs);
+    let mut by_number = config("budget-by-number");
+    by_number.train.epochs = epochs;
+    let by_number = train(&by_number).unwrap();
+    assert_eq!(payload(&by_time.checkpoint), payload(&by_number.checkpoint), "{epochs} epochs");
+}
+
+#[test]
+fn a_run_with_a_time_budget_goes_on_with_the_epochs_it_chose() {
+    let mut config = config("budget-resumed");
+    config.train.minutes = Some(0.05);
+    let epochs = RefCell::new(Vec::new());
+    let stopped = train::train_observed(&config, &mut StopAfter { epochs: &epochs, left: 1 });
+    assert!(matches!(stopped, Err(Error::Stopped { .. })), "{stopped:?}");
+    // More time would hold more epochs, but is not asked for a second time.
+    train::train_observed(&config, &mut StopAfter { epochs: &epochs, left: usize::MAX }).unwrap();
+    let epochs = epochs.into_inner();
+    assert_eq!((epochs.len(), epochs[0]), (2, epochs[1]));
+}
+
+/// Notes how many epochs a run has, and stops it after some.
+struct StopAfter<'a> {
+    epochs: &'a RefCell<Vec<usize>>,
+    left: usize,
+}
+
+impl Observer for StopAfter<'_> {
+    fn say(&mut self, _line: &str) {}
+
+    fn plan(&mut self, epochs: usize) {
+        self.epochs.borrow_mut().push(epochs);
+    }
+
+    fn epoch_ends(&mut self, _history: &[EpochRecord], _epochs: usize) {
+        self.left -= 1;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.left == 0
     }
 }

@@ -1,5 +1,6 @@
 //! A time to train in, turned into a number of epochs.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ const WARM_UP_STEPS: usize = 2;
 const MIN_STEPS: usize = 3;
 const TIMED_SHARE: f64 = 0.03;
 const TIMED_S: (f64, f64) = (0.5, 15.0);
+/// And the most of the budget that this may take.
+const MAX_SHARE: f64 = 0.3;
 
 /// How many epochs of this run end within `config.train.minutes` of `started`: a network that is thrown away takes some steps, is
 /// scored on the validation clips and saved, as every epoch will be.
@@ -34,22 +37,32 @@ pub(crate) fn epochs(
 ) -> Result<usize> {
     let budget_s = 60.0 * minutes;
     let timed_s = (TIMED_SHARE * budget_s).clamp(TIMED_S.0, TIMED_S.1);
-    let (mut n_steps, mut n_clips, mut clock) = (0, 0, Instant::now());
+    let (mut n_steps, mut n_timed, mut n_clips, mut steps_s) = (0, 0, 0, 0.0);
+    let (clock, mut sizes_met) = (Instant::now(), HashSet::new());
     'timing: loop {
+        let mut begun = Instant::now();
         for (inputs, targets) in loader.epoch(1) {
-            if n_steps == WARM_UP_STEPS {
-                (n_clips, clock) = (0, Instant::now());
-            }
             n_steps += 1;
+            let size = targets.size()[0];
             // At a rate that changes nothing, whatever the data.
             trainer.step(&inputs, &targets, 1, n_steps, 0.0)?;
-            n_clips += targets.size()[0] as usize;
-            if n_steps >= WARM_UP_STEPS + MIN_STEPS && clock.elapsed().as_secs_f64() >= timed_s {
+            // A batch of a new size costs once what the next ones do not.
+            if !sizes_met.insert(size) && n_steps > WARM_UP_STEPS {
+                n_timed += 1;
+                n_clips += size as usize;
+                steps_s += begun.elapsed().as_secs_f64();
+            }
+            if (n_timed >= MIN_STEPS && steps_s >= timed_s) || clock.elapsed().as_secs_f64() >= MAX_SHARE * budget_s {
                 break 'timing;
             }
+            begun = Instant::now();
         }
     }
-    let steps_s = clock.elapsed().as_secs_f64() / n_clips.max(1) as f64 * loader.n_clips() as f64;
+    if n_clips == 0 {
+        // One step takes up the whole budget: an epoch will not end before it.
+        return Ok(1);
+    }
+    let steps_s = steps_s / n_clips as f64 * loader.n_clips() as f64;
     let rest = Instant::now();
     score(&mut trainer);
     let path = files::beside(&state_path(config));

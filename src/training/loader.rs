@@ -207,3 +207,26 @@ impl Iterator for Batches<'_> {
         Some((inputs.to_device(self.loader.device), targets.to_device(self.loader.device)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rare_classes_are_met_more_often_and_an_epoch_is_as_long_as_ever() {
+        let targets: Vec<usize> = [vec![0; 90], vec![1; 10]].concat();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+        let mut counts = |balance: f64| {
+            let order = balanced(&targets, 3, balance, &mut rng);
+            let rare: Vec<usize> = order.iter().copied().filter(|clip| targets[*clip] == 1).collect();
+            // Each of its clips as often as any other, or once more.
+            let each: Vec<usize> = (90..100).map(|clip| rare.iter().filter(|one| **one == clip).count()).collect();
+            assert!(each.iter().max().unwrap() - each.iter().min().unwrap() <= 1, "{each:?}");
+            (order.len(), rare.len())
+        };
+        assert_eq!(counts(0.0), (100, 10));
+        // In proportion to √90 and √10.
+        assert_eq!(counts(0.5), (100, 25));
+        assert_eq!(counts(1.0), (100, 50));
+    }
+}

@@ -318,3 +318,26 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
 fn stopped(config: &Config, epoch: usize, epochs: usize) -> Error {
     Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_stands_where_it_began_is_told() {
+        let epoch = |train_loss| EpochRecord {
+            epoch: 5,
+            train_loss,
+            train_accuracy: 0.1,
+            validation_loss: None,
+            validation_accuracy: None,
+            learning_rate: 1e-3,
+            clips_per_s: 100.0,
+            elapsed_s: 1.0,
+        };
+        for (loss, nothing) in [(2.31, true), (2.29, true), (2.2, false), (0.1, false)] {
+            assert_eq!(learns_nothing(&[epoch(loss)], 10), nothing, "{loss}");
+        }
+        assert!(stuck(10).contains("ln(10) = 2.30"));
+    }
+}
