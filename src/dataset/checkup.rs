@@ -211,7 +211,7 @@ fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
         let what = format!("classes of {fewest} clips ({}) beside classes of {most} ({})", named(small), named(large));
         let means = "A network that names the frequent ones scores well without having learned the rare ones.";
         let next =
-            "Look at balanced accuracy and macro F1 beside accuracy; Preset::Fitted meets rare classes more often.";
+            "Look at balanced accuracy and macro F1 beside accuracy; train.balance meets rare classes more often.";
         found.push(finding(Severity::Warning, what, means, next));
     }
     found

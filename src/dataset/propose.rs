@@ -26,10 +26,15 @@ const MAX_CLIP_S: f64 = 30.0;
 /// The highest rate of the features, in Hz, and the lowest that bandwidth alone leads to.
 const MAX_RATE: u32 = 16_000;
 const MIN_RATE: u32 = 4_000;
-/// A class this many times as large as another makes a data set uneven.
-const UNEVEN: f64 = 1.5;
+/// A class more than this many times as large as another makes a data set uneven. At ten times, meeting rare classes more often made no
+/// difference that 52 clips could show.
+const UNEVEN: f64 = 10.0;
 /// How far rare classes are then met as often as frequent ones.
 const BALANCE: f64 = 0.5;
+/// Windows averaged for a prediction, from and to.
+const VIEWS: (f64, f64) = (5.0, 12.0);
+/// The most memory that the clips trained on may take, in bytes.
+const MAX_BYTES: usize = 2 << 30;
 /// Batches of an epoch are no fewer than this, down to the smallest batch.
 const MIN_BATCHES: usize = 8;
 const MIN_BATCH: usize = 8;
@@ -245,7 +250,7 @@ impl Fit {
         let say = |long: &LongClips| format!("{long:?}");
         self.set("clip.long_clips", |config| &mut config.clip.long_clips, long, say, reason);
         if let View::Windows { .. } = self.config.model.view {
-            let views = (2.0 * f64::from(duration_s) / window_s).ceil().clamp(3.0, 12.0) as usize;
+            let views = (2.0 * f64::from(duration_s) / window_s).ceil().clamp(VIEWS.0, VIEWS.1) as usize;
             let say = |view: &View| match view {
                 View::Windows { n_views } => format!("{n_views} windows"),
                 View::Whole => "the whole clip".into(),
@@ -267,6 +272,13 @@ impl Fit {
         let batch = (n_train / MIN_BATCHES).clamp(MIN_BATCH, self.base.train.batch_size);
         let reason = format!("{n_train} clips to train on");
         self.set("train.batch_size", |config| &mut config.train.batch_size, batch, usize::to_string, reason);
+
+        let clip_frames = self.config.features.n_frames(self.config.clip.n_samples(self.config.features.sample_rate));
+        let fitting = MAX_BYTES / (clip_frames * self.config.features.n_mels * size_of::<f32>()).max(1);
+        if n_train > fitting {
+            let reason = format!("{} GB of memory; the same number of each class", MAX_BYTES >> 30);
+            self.set("train.max_clips", |config| &mut config.train.max_clips, fitting, usize::to_string, reason);
+        }
 
         let ratio = most as f64 / fewest.max(1) as f64;
         let (balance, reason) = if ratio > UNEVEN {

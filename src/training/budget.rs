@@ -18,6 +18,8 @@ const WARM_UP_STEPS: usize = 2;
 const MIN_STEPS: usize = 3;
 const TIMED_SHARE: f64 = 0.03;
 const TIMED_S: (f64, f64) = (0.5, 15.0);
+/// What an epoch writes, its state and its checkpoint of a quarter that size, beside the state alone.
+const WRITES: f64 = 1.3;
 /// And the most of the budget that this may take.
 const MAX_SHARE: f64 = 0.3;
 
@@ -63,15 +65,16 @@ pub(crate) fn epochs(
         return Ok(1);
     }
     let steps_s = steps_s / n_clips as f64 * loader.n_clips() as f64;
-    let rest = Instant::now();
+    let clock = Instant::now();
     score(&mut trainer);
+    let score_s = clock.elapsed().as_secs_f64();
     let path = files::beside(&state_path(config));
-    // Twice: an epoch writes its state and its checkpoint, which is smaller.
-    for _ in 0..2 {
-        trainer.state().save(&path, run)?;
-    }
+    // The first one makes the file and its room in memory.
+    trainer.state().save(&path, run)?;
+    let clock = Instant::now();
+    trainer.state().save(&path, run)?;
+    let epoch_s = steps_s + score_s + WRITES * clock.elapsed().as_secs_f64();
     fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-    let epoch_s = steps_s + rest.elapsed().as_secs_f64();
     let left_s = budget_s - started.elapsed().as_secs_f64();
     Ok((left_s / epoch_s).round().clamp(1.0, 100_000.0) as usize)
 }

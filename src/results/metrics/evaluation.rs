@@ -221,10 +221,12 @@ impl fmt::Display for Evaluation {
             "\nbalanced accuracy {balanced:.1} % (every class counts the same), macro F1 {:.2}",
             self.macro_f1()
         )?;
-        if interval.low <= self.chance() {
+        if interval.low <= self.chance() && accuracy > chance {
+            write!(f, "\nThat is not above chance: so few clips cannot tell it from always naming one class.")?;
+        } else if interval.low <= self.chance() {
             write!(
                 f,
-                "\nThat is not above chance: so few clips, or so little learned, that always naming one class does as well. \
+                "\nThat is not above chance: always naming one class does as well. \
                  Settings that do not fit the recordings are the likeliest reason (Preset::Fitted), then what the check-up found, then too \
                  few clips."
             )?;
