@@ -6,7 +6,6 @@ mod demo_data;
 
 use std::path::Path;
 
-use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::internals::dataset::acquire;
 use audio_transformer::internals::dataset::demo;
@@ -19,6 +18,7 @@ use audio_transformer::internals::results::predict::Classifier;
 use audio_transformer::internals::training::train;
 use audio_transformer::show;
 use audio_transformer::show::html::Html;
+use audio_transformer::{Error, checkup, propose};
 use tempfile::TempDir;
 
 /// The demo data set, preprocessed and trained on for two epochs.
@@ -187,5 +187,26 @@ fn the_most_confused_classes_stand_in_a_table_with_their_share() {
     // Every class has one clip in the fold.
     for text in [&evaluation.labels[first.actual], &evaluation.labels[first.predicted], "1.00"] {
         assert!(table.as_str().contains(text), "{text}");
+    }
+}
+
+#[test]
+fn the_check_up_and_the_proposal_are_tables_of_what_was_found_and_chosen() {
+    let (_dir, config) = trained();
+    let catalog = acquire::open_catalog(&config).unwrap();
+    assert_eq!(show::checkup(&checkup(&catalog).unwrap()).as_str().matches("<table").count(), 0, "the demo is clean");
+    // The same sound in two folds.
+    let [one, other] = [1, 2].map(|fold| catalog.clips.iter().find(|clip| clip.fold == fold).unwrap());
+    std::fs::copy(catalog.path(one), catalog.path(other)).unwrap();
+    let shown = show::checkup(&checkup(&catalog).unwrap());
+    for word in ["Serious", &one.filename, &other.filename, "flatters", "Remove one"] {
+        assert!(shown.as_str().contains(word), "{word}: {}", shown.as_str());
+    }
+    let quick = show::proposal(&propose(Preset::Quick, &config).unwrap());
+    assert!(quick.as_str().contains("stays as it is"), "{}", quick.as_str());
+    let settings = Config { data: config.data, ..Preset::Fitted.settings() };
+    let fitted = show::proposal(&propose(Preset::Fitted, &settings).unwrap());
+    for word in ["clip.duration_s", "train.minutes", "fill the network"] {
+        assert!(fitted.as_str().contains(word), "{word}: {}", fitted.as_str());
     }
 }

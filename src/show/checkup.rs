@@ -9,8 +9,13 @@ pub fn checkup(checkup: &Checkup) -> Html {
         return Html::text(&format!("Nothing found in {} recordings.", checkup.n_clips));
     }
     let row = |finding: &Finding| {
-        let text = |text: &str| Cell::Text(text.to_owned());
-        vec![text(&format!("{:?}", finding.severity)), text(&finding.what), text(&finding.means), text(&finding.next)]
+        let text = |text: &str| Cell::Prose(text.to_owned());
+        vec![
+            Cell::Text(format!("{:?}", finding.severity)),
+            text(&finding.what),
+            text(&finding.means),
+            text(&finding.next),
+        ]
     };
     let rows: Vec<Vec<Cell>> = checkup.findings.iter().map(row).collect();
     let caption = format!("Check-up of {} recordings", checkup.n_clips);

@@ -111,6 +111,8 @@ pub fn audio_player(samples: &[f32], sample_rate: u32, caption: &str) -> Result<
 pub enum Cell {
     /// Words, aligned to the left.
     Text(String),
+    /// Sentences, broken into lines where the page is narrow.
+    Prose(String),
     /// A number already formatted, aligned to the right.
     Number(String),
     /// A prediction that is right, marked with a green ✓.
@@ -133,11 +135,12 @@ impl Cell {
     fn markup(&self) -> String {
         let align = if matches!(self, Cell::Number(_)) { "right" } else { "left" };
         let inner = match self {
-            Cell::Text(text) | Cell::Number(text) => escape(text),
+            Cell::Text(text) | Cell::Prose(text) | Cell::Number(text) => escape(text),
             Cell::Right(text) => format!("<b style=\"color:#2e9e5b\">✓</b> {}", escape(text)),
             Cell::Wrong(text) => format!("<b style=\"color:#e0524d\">✗</b> {}", escape(text)),
         };
-        format!("<td style=\"text-align:{align};{CELL}\">{inner}</td>")
+        let breaks = if matches!(self, Cell::Prose(_)) { PROSE } else { CELL };
+        format!("<td style=\"text-align:{align};{breaks}\">{inner}</td>")
     }
 }
 
@@ -160,6 +163,8 @@ impl From<usize> for Cell {
 }
 
 const CELL: &str = "padding:3px 12px 3px 6px;white-space:nowrap";
+const PROSE: &str =
+    "padding:3px 12px 3px 6px;white-space:normal;overflow-wrap:anywhere;min-width:12em;vertical-align:top";
 /// Grey at half strength: a line that shows on light and dark alike.
 const LINE: &str = "1px solid rgba(128, 128, 128, 0.5)";
 

@@ -13,7 +13,7 @@ pub fn proposal(proposal: &Proposal) -> Html {
         ));
     }
     let cells = |choice: &Choice| {
-        vec![Cell::Text(choice.setting.into()), Cell::Text(choice.value.clone()), Cell::Text(choice.reason.clone())]
+        vec![Cell::Text(choice.setting.into()), Cell::Text(choice.value.clone()), Cell::Prose(choice.reason.clone())]
     };
     let rows: Vec<Vec<Cell>> = proposal.choices.iter().map(cells).collect();
     html::table(&["setting", "value", "why"], &rows, "Settings that fit the recordings")
