@@ -419,3 +419,11 @@ fn a_loop_of_links_does_not_trap_the_search() {
     std::os::unix::fs::symlink(folder.path(), folder.path().join("rain/again")).unwrap();
     assert_eq!(audio_files(folder.path()).unwrap().files, ["rain/a.wav"]);
 }
+
+#[test]
+fn an_empty_source_falls_back_on_the_other_column_of_its_kind() {
+    let table = "filename,category,source,src_file\na.wav,dog,,7\nb.wav,cow,8,9\nc.wav,cow,,\n";
+    let catalog = read_csv(table).unwrap();
+    let sources: Vec<&str> = catalog.clips.iter().map(|clip| clip.source.as_str()).collect();
+    assert_eq!(sources, ["7", "8", "c"]);
+}

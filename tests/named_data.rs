@@ -211,6 +211,16 @@ fn files_are_found_below_their_folds_and_in_another_form_of_unicode() {
     let catalog = Catalog::open(&root).unwrap();
     assert!(catalog.clips.iter().all(|clip| catalog.path(clip).is_file()), "{:?}", files(&catalog));
     assert_eq!((catalog.labels(), catalog.folds()), (vec!["dog".into(), "rain".into()], vec![1, 2]));
+    // A row that would lead to another row's file is left without one.
+    let two = format!("{table}fold1/a.wav,1,5,rain\n");
+    case.write("s/metadata/Sounds.csv", &two);
+    let catalog = Catalog::open(&root).unwrap();
+    let mut named = files(&catalog);
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), 5, "{named:?}");
+    assert_eq!(catalog.clips.iter().filter(|clip| !catalog.path(clip).is_file()).count(), 1, "{named:?}");
+    case.write("s/metadata/Sounds.csv", table);
     // Where several files could be meant, none is.
     case.sounds(&["s/audio/fold2/a.wav"]);
     let catalog = Catalog::open(&root).unwrap();

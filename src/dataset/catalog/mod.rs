@@ -155,8 +155,18 @@ impl Catalog {
             Some(folder) => Some(format!("{folder}/{}", clip.filename)),
             None => by_end.get(&clip.filename.nfc().collect::<String>()).cloned().flatten(),
         };
-        let found: Vec<Option<String>> =
+        let mut found: Vec<Option<String>> =
             catalog.clips.iter().zip(&places).map(|(clip, place)| found(clip, *place)).collect();
+        // A file that two rows lead to is neither's by the end of its path alone: it would stand there twice, under two labels.
+        let mut rows_of: HashMap<String, usize> = HashMap::new();
+        for (clip, file) in catalog.clips.iter().zip(&found) {
+            *rows_of.entry(file.clone().unwrap_or_else(|| clip.filename.clone())).or_default() += 1;
+        }
+        for (file, place) in found.iter_mut().zip(&places) {
+            if place.is_none() && file.as_ref().is_some_and(|file| rows_of[file] > 1) {
+                *file = None;
+            }
+        }
         let elsewhere = found.iter().zip(&places).any(|(found, place)| place.is_none() && found.is_some());
         if !elsewhere && places.iter().flatten().all(|folder| *folder == home) {
             catalog.audio_dir = root.join(home);

@@ -89,7 +89,7 @@ const LOOKED_AT: usize = 20;
 /// at any depth.
 pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     let io = Error::io("read", path);
-    let (mut reader, _) = reader(path).map_err(io)?;
+    let mut reader = reader(path).map_err(io)?;
     let Ok(headers) = reader.headers().cloned() else { return Ok(false) };
     let exact = |name: &str| headers.iter().any(|header| header == name);
     if exact("filename") && exact("category") {
@@ -112,7 +112,7 @@ pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
 
 /// The names of a table's columns.
 pub(super) fn columns_of(path: &Path) -> io::Result<String> {
-    let (mut reader, _) = reader(path)?;
+    let mut reader = reader(path)?;
     Ok(reader.headers().map(|headers| headers.iter().collect::<Vec<_>>().join(", ")).unwrap_or_default())
 }
 
@@ -123,7 +123,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<(Vec
     if bytes > MAX_BYTES {
         return Err(table.error(None, format!("at most {MAX_BYTES} bytes"), bytes));
     }
-    let (mut reader, _) = reader(path).map_err(Error::io("read", path))?;
+    let mut reader = reader(path).map_err(Error::io("read", path))?;
     let headers = reader.headers().map_err(|error| table.unreadable(error))?.clone();
     let columns = Columns::of(&headers);
     let place = |name: &str| COLUMNS.iter().position(|(column, _)| *column == name);
@@ -188,14 +188,14 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<(Vec
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A reader with the separator that the first line has most of.
-fn reader(path: &Path) -> io::Result<(csv::Reader<impl Read>, u8)> {
+fn reader(path: &Path) -> io::Result<csv::Reader<impl Read>> {
     let mut file = BufReader::new(File::open(path)?);
     let mut start = Vec::new();
     file.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut start)?;
     let count = |separator: &u8| start.iter().filter(|byte| *byte == separator).count();
     let separator = SEPARATORS.into_iter().rev().max_by_key(|separator| count(separator)).unwrap_or(b',');
     let whole = io::Cursor::new(start).chain(file).take(MAX_BYTES);
-    Ok((csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(separator).from_reader(whole), separator))
+    Ok(csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(separator).from_reader(whole))
 }
 
 struct Table<'a> {
@@ -238,7 +238,7 @@ impl Table<'_> {
             "" | "false" | "0" => false,
             other => return Err(wrong("esc10 True or False", other)),
         };
-        let source = SOURCES.iter().find_map(|column| columns.get(record, *column)).filter(|source| !source.is_empty());
+        let source = SOURCES.iter().filter_map(|column| columns.get(record, *column)).find(|source| !source.is_empty());
         let source = source.map_or_else(|| source_of(&filename), str::to_owned);
         let clip = Clip { filename, fold: 0, category: category.to_owned(), target, esc10, source };
         Ok(Entry { line, clip, fold: get(FOLD).to_owned() })
