@@ -193,6 +193,10 @@ fn tables_are_read_as_people_have_them() {
     let root = case.sounds(&["s/bark/1.wav", "s/bark/2.wav", "s/rain/3.wav", "s/rain/4.wav"]);
     case.write("s/results.csv", "file,label\nmodel.bin,good\n");
     assert_eq!(Catalog::open(&root).unwrap().labels(), ["bark", "rain"]);
+    // Nor is one of predictions, which names the recordings in class folders by other labels.
+    case.write("s/results.csv", "file,label\nbark/1.wav,rain\nbark/2.wav,rain\nrain/3.wav,bark\nrain/4.wav,rain\n");
+    let labels: Vec<String> = Catalog::open(&root).unwrap().clips.into_iter().map(|clip| clip.category).collect();
+    assert_eq!(labels, ["bark", "bark", "rain", "rain"]);
 }
 
 #[test]

@@ -86,7 +86,7 @@ struct Entry {
 const LOOKED_AT: usize = 20;
 
 /// Whether a table lists clips: it has the columns `filename` and `category`, or others of that meaning and files that lie in the folder,
-/// at any depth.
+/// at any depth, which has no class folders.
 pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     let io = Error::io("read", path);
     let mut reader = reader(path).map_err(io)?;
@@ -102,12 +102,17 @@ pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     let names =
         reader.records().take(LOOKED_AT).flatten().filter_map(|row| Some(columns.get(&row, FILENAME)?.to_owned()));
     let names: Vec<String> = names.collect();
-    if names.iter().any(|name| relative(name, root).is_some_and(|file| root.join(file).is_file())) {
-        return Ok(true);
-    }
     let files = audio_files(root)?.files;
-    let ends_in = |file: &String, name: &str| file.strip_suffix(name).is_some_and(|start| start.ends_with('/'));
-    Ok(names.iter().filter_map(|name| relative(name, root)).any(|name| files.iter().any(|file| ends_in(file, &name))))
+    // Beside class folders it may be anything, predictions with the columns file and label among them.
+    let folders: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
+    if folders.len() > 1 {
+        return Ok(false);
+    }
+    let is_or_ends_in = |file: &String, name: &str| {
+        file.strip_suffix(name).is_some_and(|start| start.is_empty() || start.ends_with('/'))
+    };
+    let is_there = |name: String| files.iter().any(|file| is_or_ends_in(file, &name));
+    Ok(names.iter().filter_map(|name| relative(name, root)).any(is_there))
 }
 
 /// The names of a table's columns.
