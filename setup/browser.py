@@ -18,7 +18,7 @@ import jupyter
 import kernel
 import lab
 import start_kernel
-from steps import ROOT, TARGET, TOOLS, Clock, SetupError, digest, forget, is_done, mark_done, run
+from steps import ROOT, TARGET, TOOLS, Clock, SetupError, digest, forget, is_done, mark_done
 
 REQUIREMENTS = ROOT / "setup" / "requirements-browser.txt"
 VENV = TOOLS / "browser-venv"
@@ -59,10 +59,9 @@ def install(clock: Clock) -> None:
         return
     forget("browser")
     with clock.step("browser test: virtual environment"):
-        run([sys.executable, "-m", "venv", "--clear", VENV])
+        jupyter.make_venv(VENV)
     with clock.step("browser test: download Playwright", download=True):
-        install = jupyter.pip("install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS, python=PYTHON)
-        run(install, hint=jupyter.NETWORK)
+        jupyter.add(REQUIREMENTS, "--only-binary=:all:", python=PYTHON)
     mark_done("browser", key)
 
 

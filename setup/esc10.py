@@ -54,7 +54,7 @@ def pack(clock: Clock, script: Path) -> None:
     if is_done("esc10-archive", key) and ARCHIVE.exists():
         return
     with clock.step("ESC-10: download soundfile", download=True):
-        run(jupyter.pip("install", "-q", "--only-binary=:all:", "-r", REQUIREMENTS), hint=jupyter.NETWORK)
+        jupyter.add(REQUIREMENTS, "--only-binary=:all:")
     ARCHIVE.parent.mkdir(parents=True, exist_ok=True)
     beside = ARCHIVE.with_name("packing.tar.gz")
     with clock.step("ESC-10: pack"):

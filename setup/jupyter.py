@@ -36,6 +36,21 @@ def environment() -> dict[str, str]:
     }
 
 
+def make_venv(folder: Path) -> None:
+    """A fresh virtual environment with pip in it; by uv where it is installed, else by Python's own venv."""
+    if shutil.which("uv"):
+        run(["uv", "venv", "-q", "--clear", "--seed", "--python", sys.executable, folder], hint=NETWORK)
+    else:
+        run([sys.executable, "-m", "venv", "--clear", folder])
+
+
+def add(requirements: Path, *options: str, python: Path = PYTHON) -> None:
+    """Downloads and installs what a requirements file pins, by uv where it is installed, else by pip."""
+    by_uv = ["uv", "pip", "install", "-q", "--python", python]
+    command = by_uv if shutil.which("uv") else pip("install", "-q", python=python)
+    run([*command, *options, "-r", requirements], hint=NETWORK)
+
+
 def install(clock: Clock) -> None:
     """Makes the virtual environment from setup/requirements.txt, unless it stands."""
     key = digest(REQUIREMENTS, sys.version, platform.machine())
@@ -43,13 +58,9 @@ def install(clock: Clock) -> None:
         return
     forget("venv")
     with clock.step("JupyterLab: virtual environment"):
-        run([sys.executable, "-m", "venv", "--clear", VENV])
-    wheels = DOWNLOADS / "jupyter"
-    with clock.step("JupyterLab: download", download=True):
-        run(pip("download", "-q", "--no-deps", "--prefer-binary", "-r", REQUIREMENTS, "-d", wheels), hint=NETWORK)
-    with clock.step("JupyterLab: install"):
-        run(pip("install", "-q", "--no-deps", "--no-index", "--find-links", wheels, "-r", REQUIREMENTS))
-    shutil.rmtree(wheels)
+        make_venv(VENV)
+    with clock.step("JupyterLab: download and install", download=True):
+        add(REQUIREMENTS, "--no-deps")
     mark_done("venv", key)
 
 

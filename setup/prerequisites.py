@@ -49,8 +49,8 @@ def rust_problems(for_tests: bool) -> list[str]:
 
 
 def python_problems() -> list[str]:
-    """The modules that make a virtual environment; Debian and Ubuntu package them apart."""
-    if all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
+    """The modules that make a virtual environment, where uv does not; Debian and Ubuntu package them apart."""
+    if shutil.which("uv") or all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
         return []
     return [item(f"Python's venv module (for {sys.executable})", "venv")]
 

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import zmq
 
+from start_kernel import CHANNELS, PR_SET_PDEATHSIG, WATCH_S
+
 # A relay that a restarted kernel left is gone in moments; until then its ports are taken.
 BIND_S = 10.0
-WATCH_S = 0.5
-PR_SET_PDEATHSIG = 1
-CHANNELS = ("shell", "control", "stdin", "hb")
 
 
 def address(connection: dict, channel: str) -> str:
@@ -71,7 +70,8 @@ def main(front_file: str, back_file: str) -> None:
     front, back = (json.loads(Path(file).read_text(encoding="utf-8")) for file in (front_file, back_file))
     context = zmq.Context()
     try:
-        works = [(zmq.proxy, pair(context, front, back, channel, (zmq.ROUTER, zmq.DEALER))) for channel in CHANNELS]
+        answering = [channel for channel in CHANNELS if channel != "iopub"]
+        works = [(zmq.proxy, pair(context, front, back, channel, (zmq.ROUTER, zmq.DEALER))) for channel in answering]
         outer, inner = pair(context, front, back, "iopub", (zmq.PUB, zmq.SUB))
     except zmq.ZMQError as error:
         # A kernel that nobody can reach would hang without a word; one that ends, Jupyter starts again.

@@ -1,8 +1,9 @@
 """Starts the Rust kernel for Jupyter: `start_kernel.py EVCXR_JUPYTER CONNECTION_FILE`.
 
 What Jupyter does not do by itself: the path on which libtorch is found at run time; one kernel per build folder (two
-would overwrite each other's code); one client per channel, which relay.py is; an end together with the program that started it, and for the kernel's own child,
-which runs the cells, an end together with the kernel (it would go on to the end of its cell, minutes maybe).
+would overwrite each other's code); one client per channel, which relay.py is; an end together with the program that
+started it, and for the kernel's own child, which runs the cells, an end together with the kernel (it would go on to the
+end of its cell, minutes maybe).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import browser
@@ -63,11 +64,6 @@ def test(clock: Clock) -> None:
     checks.run_all(clock, set_up(clock, for_tests=True))
 
 
-def test_export(clock: Clock) -> None:
-    """Exported networks loaded in Python as docs/export.md says."""
-    export.check(clock, set_up_libtorch(clock))
-
-
 def test_browser(clock: Clock) -> None:
     """The notebook in a real JupyterLab, by way of Chromium."""
     chromium = browser.find_chromium()
@@ -83,31 +79,6 @@ def run_esc10(clock: Clock) -> None:
     esc10.run_from_loopback(clock, script)
 
 
-def own_data(clock: Clock) -> None:
-    """The default path on data sets as people have them."""
-    study.own_data(clock, set_up_libtorch(clock))
-
-
-def five_folds(clock: Clock) -> None:
-    """The good preset on every fold, and the released model."""
-    study.release(clock, set_up_libtorch(clock))
-
-
-def ablation(clock: Clock) -> None:
-    """The good preset's first version without each of its ingredients."""
-    study.study(clock, set_up_libtorch(clock), "ablation")
-
-
-def first_recipe(clock: Clock) -> None:
-    """The good preset's first version on every fold."""
-    study.study(clock, set_up_libtorch(clock), "first")
-
-
-def check_released(clock: Clock) -> None:
-    """The released model scored again on the recordings it has not heard."""
-    study.study(clock, set_up_libtorch(clock), "check")
-
-
 def open_lab(clock: Clock) -> None:
     """JupyterLab with the notebook open."""
     set_up(clock)
@@ -118,19 +89,24 @@ def open_lab(clock: Clock) -> None:
     os.execve(command[0], command, environment)
 
 
+def with_libtorch(work: Callable[..., None], *arguments: str) -> Callable[[Clock], None]:
+    """What needs libtorch and the crate, and not the notebook."""
+    return lambda clock: work(clock, set_up_libtorch(clock), *arguments)
+
+
 COMMANDS = {
     "setup": set_up,
     "run": run_notebook,
     "notebook": refresh_notebook,
     "test": test,
-    "test-export": test_export,
+    "test-export": with_libtorch(export.check),
     "test-browser": test_browser,
     "run-esc10": run_esc10,
-    "own-data": own_data,
-    "five-folds": five_folds,
-    "ablation": ablation,
-    "first-recipe": first_recipe,
-    "check-released": check_released,
+    "own-data": with_libtorch(study.own_data),
+    "five-folds": with_libtorch(study.release),
+    "ablation": with_libtorch(study.study, "ablation"),
+    "first-recipe": with_libtorch(study.study, "first"),
+    "check-released": with_libtorch(study.study, "check"),
     "lab": open_lab,
 }
 

@@ -15,7 +15,8 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "setup"))
 
-import kernel  # noqa: E402  (found only after the line above)
+import jupyter  # noqa: E402  (found only after the line above)
+import kernel  # noqa: E402
 import libtorch  # noqa: E402
 import prerequisites  # noqa: E402
 import steps  # noqa: E402
@@ -187,6 +188,32 @@ class WhatIsTakenForDone(TemporaryFolder):
         with self.assertRaises(steps.SetupError), mock.patch.object(steps, "say"), clock.step("build"):
             raise steps.SetupError("no")
         self.assertEqual(clock.steps, [])
+
+
+class WhoInstalls(TemporaryFolder):
+    """uv where it is installed, else pip; the same packages either way."""
+
+    def commands(self, uv: str | None) -> list[list[str]]:
+        with (
+            mock.patch.object(jupyter.shutil, "which", lambda name: uv if name == "uv" else None),
+            mock.patch.object(jupyter, "run") as run,
+        ):
+            jupyter.make_venv(self.folder)
+            jupyter.add(jupyter.REQUIREMENTS, "--no-deps", python=self.folder / "bin" / "python")
+        return [[str(word) for word in call.args[0]] for call in run.call_args_list]
+
+    def test_uv_is_used_where_it_is_and_leaves_a_pip_behind(self) -> None:
+        made, added = self.commands("/somewhere/uv")
+        self.assertEqual(made[:2], ["uv", "venv"])
+        self.assertIn("--seed", made)
+        self.assertEqual(added[:3], ["uv", "pip", "install"])
+        self.assertEqual(added[-3:], ["--no-deps", "-r", str(jupyter.REQUIREMENTS)])
+
+    def test_pip_is_the_way_back(self) -> None:
+        made, added = self.commands(None)
+        self.assertEqual(made[1:3], ["-m", "venv"])
+        self.assertEqual(added[1:3], ["-m", "pip"])
+        self.assertEqual(added[-3:], ["--no-deps", "-r", str(jupyter.REQUIREMENTS)])
 
 
 class TheWarmedBuild(TemporaryFolder):
