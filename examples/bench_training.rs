@@ -206,8 +206,9 @@ fn write_checkpoint(path: &Path) -> Answer {
         test_fold: 1,
         seen_sources: Vec::new(),
         epoch: 0,
+        calibration: None,
     };
-    checkpoint::save(path, &vs, &info, Precision::Single)?;
+    checkpoint::save(path, &vs, &info, None, Precision::Single)?;
     Ok(json!({}))
 }
 

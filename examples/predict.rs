@@ -15,7 +15,9 @@ const USAGE: &str = "\
 usage: predict [--model FILE] [--top K] FILE|FOLDER|- ...
 
 Names what is heard in recordings, a line of JSON for each on standard output:
-  {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
+  {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"prediction\":\"dog\",\"standing\":\"like\",\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
+A standing of \"unlike\" (further from every class than 95 of 100 recordings of the kind trained on) or \"silent\" makes the prediction
+\"none of these\"; \"unknown\" means that the network knows no recordings to compare with.
 or, where a recording cannot be read:
   {\"file\":\"dog.wav\",\"error\":\"...\"}
 
@@ -112,6 +114,8 @@ struct Heard<'a> {
     file: &'a str,
     duration_s: f64,
     windows: usize,
+    prediction: &'a str,
+    standing: &'a str,
     top: Vec<Class<'a>>,
 }
 
@@ -184,6 +188,8 @@ impl<W: Write> Run<W> {
             file: &prediction.path.to_string_lossy(),
             duration_s: prediction.duration_s,
             windows: prediction.windows,
+            prediction: prediction.name(),
+            standing: prediction.standing.word(),
             top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
         })
     }

@@ -6,6 +6,7 @@
 //! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
 //! study release [SEED ...]       the network of the first seed that held out fold 1, whatever it scored, with what was measured
+//! study tell                  tells the released model again how sure it may be and what is like the recordings it knows
 //! study check                 the released model on its fold, beside what its sheet says
 //! study quick                 the quick preset with three seeds
 //! study run FOLD SEED [NAME]  one run, as the commands above start them; NAME is `first` or a row of the ablation
@@ -19,7 +20,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::{self, File};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +29,11 @@ use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Poolin
 use audio_transformer::internals::results::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
 use audio_transformer::internals::results::evaluate::{evaluate, evaluate_checkpoint};
 use audio_transformer::internals::results::metrics::{Confusion, Evaluation};
+use audio_transformer::internals::training::calibration::Calibration;
+use audio_transformer::internals::training::checkpoint;
+use audio_transformer::internals::training::paths::checkpoint_path;
 use audio_transformer::{Dataset, Interval, RELEASED, acquire, preprocess, release, train};
+use tch::Device;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -57,6 +62,7 @@ fn main() -> Outcome {
         }
         ["ablation"] => ablation(),
         ["release", given @ ..] => release_first(&seeds(given)?),
+        ["tell"] => tell(),
         ["check"] => check(),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
@@ -67,7 +73,7 @@ fn main() -> Outcome {
             run(config, fold, seed)
         }
         _ => {
-            Err("usage: study five-folds [SEED ...] | first | record | ablation | release [SEED ...] | check | quick | run FOLD SEED [NAME]"
+            Err("usage: study five-folds [SEED ...] | first | record | ablation | release [SEED ...] | tell | check | quick | run FOLD SEED [NAME]"
                 .into())
         }
     }
@@ -261,6 +267,16 @@ fn tables(all: &CrossValidation) {
             pooled.mean_loss(),
             pooled.reliability(10).ece
         );
+        if let Some(calibrated) = all.calibrated().pooled(seed) {
+            let temperatures = all.results.iter().filter(|result| result.seed == seed);
+            let temperatures = temperatures.filter_map(|result| all.calibration_without(result.fold));
+            let temperatures: Vec<String> = temperatures.map(|one| format!("{:.2}", one.temperature)).collect();
+            let ece = calibrated.reliability(10).ece;
+            println!(
+                "  calibrated on the other folds: ECE {ece:.3}; temperatures fold by fold {}",
+                temperatures.join(", ")
+            );
+        }
         for Confusion { actual, predicted, clips } in pooled.most_confused(SHOWN_CONFUSIONS) {
             println!("  {clips} clips of {} taken for {}", pooled.labels[actual], pooled.labels[predicted]);
         }
@@ -298,17 +314,48 @@ fn release_first(seeds: &[u64]) -> Outcome {
     let config = good();
     prepare(&config)?;
     let all = results(&config, None, seeds)?;
-    let report = release::release(&config, &all, RELEASED_FOLD, seeds[0], is_unseen_by_choices, COMMAND)?;
+    let sibling = sibling(seeds[0])?;
+    let report = release::release(&config, &all, RELEASED_FOLD, seeds[0], is_unseen_by_choices, COMMAND, &sibling)?;
     println!("{report}");
     Ok(())
+}
+
+/// A network of the same recipe that also kept a fold out of its training: how far that fold's recordings lie from it tells the released
+/// model, which was trained on all of them, how far such recordings lie that it does not know. Not trained again where it stands.
+fn sibling(seed: u64) -> Outcome<PathBuf> {
+    let mut config = good();
+    config.train.run_name = format!("sibling-seed{seed}");
+    (config.train.test_fold, config.train.validate, config.train.seed) = (Some(RELEASED_FOLD), true, seed);
+    let path = checkpoint_path(&config);
+    if !checkpoint::load(&path, Device::Cpu).is_ok_and(|sibling| sibling.familiarity.is_some()) {
+        println!("{}", train(&config)?);
+    }
+    Ok(path)
+}
+
+fn tell() -> Outcome {
+    let path = Path::new(RELEASED);
+    let config = of_its_sheet(path)?;
+    prepare(&config)?;
+    let record = CrossValidation::load(&release::record_path(path))?;
+    release::tell(path, &config, &record, &sibling(config.train.seed)?)?;
+    tables(&record);
+    Ok(())
+}
+
+/// The recipe of released weights and the fold they have not heard, as their sheet says.
+fn of_its_sheet(path: &Path) -> Outcome<Config> {
+    let sheet: release::Sheet = serde_json::from_slice(&fs::read(path.with_extension("json"))?)?;
+    let mut config = Config { train: sheet.settings.train, model: sheet.settings.model, ..Config::default() };
+    (config.train.test_fold, config.train.device) = (Some(sheet.released_fold), DeviceChoice::Cpu);
+    Ok(config)
 }
 
 /// Scores the released file on the fold that its sheet names.
 fn check() -> Outcome {
     let path = Path::new(RELEASED);
     let sheet: release::Sheet = serde_json::from_slice(&fs::read(path.with_extension("json"))?)?;
-    let mut config = Config { train: sheet.settings.train, model: sheet.settings.model, ..Config::default() };
-    (config.train.test_fold, config.train.device) = (Some(sheet.released_fold), DeviceChoice::Cpu);
+    let config = of_its_sheet(path)?;
     prepare(&config)?;
     let record = CrossValidation::load(&release::record_path(path))?;
     let run = record.results.iter().find(|run| (run.fold, run.seed) == (sheet.released_fold, sheet.seeds[0]));
@@ -316,7 +363,14 @@ fn check() -> Outcome {
     let today = evaluate_checkpoint(&config, path)?;
     let (accuracy, said) = (100.0 * today.accuracy(), 100.0 * sheet.released_accuracy);
     println!("{RELEASED} on fold {}: {accuracy:.2} %, its sheet says {said:.2} %", sheet.released_fold);
-    compare(recorded, &today)
+    println!("expected calibration error {:.3}", today.reliability(10).ece);
+    let mut plain = today.clone();
+    if let Some(calibration) = plain.calibration.take() {
+        // The record has the network's own words.
+        let undone = Calibration { temperature: 1.0 / calibration.temperature, ..calibration };
+        plain.clips.iter_mut().for_each(|clip| undone.apply(&mut clip.probabilities));
+    }
+    compare(recorded, &plain)
 }
 
 /// How far a probability may be from the record, since another processor sums in another order and version 0.2 resamples with another filter:

@@ -95,13 +95,17 @@ pub use results::{
     embeddings::{Embeddings, embeddings},
     evaluate::evaluate,
     export,
-    predict::{Classifier, FolderPredictions, Listening, Prediction, RELEASED, Window, copy_examples, predict_folder},
+    predict::{
+        Classifier, FolderPredictions, Listening, Prediction, RELEASED, Standing, Window, copy_examples, predict_folder,
+    },
     release,
 };
 #[cfg(feature = "torch")]
 pub use training::{
     device::cuda_report,
+    find_rate::{RateTest, find_learning_rate},
     run::Run,
+    sweep::{Sweep, sweep},
     train::{TrainingReport, train},
 };
 
@@ -126,7 +130,9 @@ pub mod prelude {
     pub use crate::results::predict::{Classifier, copy_examples, predict_folder};
     pub use crate::show::{self, tables};
     pub use crate::training::device::cuda_report;
+    pub use crate::training::find_rate::find_learning_rate;
     pub use crate::training::run::Run;
+    pub use crate::training::sweep::sweep;
     pub use crate::training::train::train;
     pub use polars::prelude::DataFrame;
 }

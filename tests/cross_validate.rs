@@ -88,7 +88,8 @@ fn weights_of_another_recipe_are_not_released_under_its_name() {
     let all = cross_validate(&config, &[0]).unwrap();
     let other = Config { train: TrainConfig { label_smoothing: 0.2, ..config.train.clone() }, ..config.clone() };
     train(&of_fold(&other, 2, 0)).unwrap();
-    let refused = |fold: u32| release(&config, &all, fold, 0, |_| true, "make something").map(drop);
+    let sibling = checkpoint_path(&of_fold(&config, 1, 0));
+    let refused = |fold: u32| release(&config, &all, fold, 0, |_| true, "make something", &sibling).map(drop);
     let message = refused(2).unwrap_err().to_string();
     assert!(
         message.contains("quick-fold2-seed0-demo-1.safetensors") && message.contains("found train.label_smoothing 0.2"),
@@ -98,7 +99,7 @@ fn weights_of_another_recipe_are_not_released_under_its_name() {
     let path = checkpoint_path(&of_fold(&config, 3, 0));
     let Checkpoint { mut info, vs, .. } = checkpoint::load(&path, Device::Cpu).unwrap();
     info.epoch = 0;
-    checkpoint::save(&path, &vs, &info, Precision::Single).unwrap();
+    checkpoint::save(&path, &vs, &info, None, Precision::Single).unwrap();
     let message = refused(3).unwrap_err().to_string();
     assert!(message.contains("expected train.epochs 1, found train.epochs 0"), "{message}");
     assert!(!released_path(&config).exists());
@@ -110,10 +111,25 @@ fn what_is_released_is_half_as_large_and_measured_from_its_own_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepared(dir.path());
     let all = cross_validate(&config, &[0]).unwrap();
-    let sheet = release(&config, &all, 2, 0, |fold| fold != 5, "make something").unwrap();
+    // A run of the same recipe that kept a fold out of its training.
+    let train_with_validation =
+        TrainConfig { run_name: "sibling".into(), test_fold: Some(2), validate: true, ..config.train.clone() };
+    let sibling = Config { train: train_with_validation, ..config.clone() };
+    train(&sibling).unwrap();
+    let sibling = checkpoint_path(&sibling);
+    let sheet = release(&config, &all, 2, 0, |fold| fold != 5, "make something", &sibling).unwrap();
     let path = released_path(&config);
     let full = config.data.models_dir.join("quick-fold2-seed0-demo-1.safetensors");
     assert!(fs::metadata(&path).unwrap().len() < fs::metadata(full).unwrap().len() * 6 / 10);
+    // It knows how sure it may be from the runs of the other folds, and what is like its recordings from the sibling.
+    let told = checkpoint::load(&path, Device::Cpu).unwrap();
+    assert_eq!(told.info.calibration, all.calibration_without(2));
+    assert_eq!(told.info.calibration.unwrap().recordings, 40);
+    let reference = |path| checkpoint::load(path, Device::Cpu).unwrap().familiarity.map(|known| known.n_reference());
+    assert_eq!(
+        (reference(&path), reference(&sibling)),
+        (reference(&sibling), told.familiarity.map(|known| known.n_reference()))
+    );
     let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
     assert_eq!((written.released_fold, written.released_accuracy), (2, sheet.released_accuracy));
 

@@ -40,6 +40,7 @@ fn checkpoint(dir: &Path, model: TinyAstConfig, precision: Precision) -> PathBuf
         test_fold: 1,
         seen_sources: vec!["a".into(), "b".into()],
         epoch: 0,
+        calibration: None,
     };
     let vs = VarStore::new(Device::Cpu);
     TinyAst::new(vs.root(), &info.model, info.labels.len(), 5).unwrap();
@@ -52,7 +53,7 @@ fn checkpoint(dir: &Path, model: TinyAstConfig, precision: Precision) -> PathBuf
         }
     });
     let path = dir.join("checkpoint.safetensors");
-    checkpoint::save(&path, &vs, &info, precision).unwrap();
+    checkpoint::save(&path, &vs, &info, None, precision).unwrap();
     path
 }
 

@@ -378,7 +378,7 @@ fn nothing_but_silence_has_no_settings() {
 fn the_check_up_finds_what_was_planted_and_nothing_else() {
     let case = Case::new();
     let root = short_noises(&case);
-    let look = || checkup(&open_catalog(&case.config(DataSource::Folder(root.clone()))).unwrap()).unwrap().findings;
+    let look = || checkup(&open_catalog(&case.config(DataSource::Folder(root.clone()))).unwrap()).findings;
     assert_eq!(look(), []);
     // A louder copy in another class, a silent file, and one that is no sound.
     let mut copy = demo::synthesize(0, 8, 1, 2, 0);

@@ -51,7 +51,12 @@ impl Preset {
     pub fn train(self) -> TrainConfig {
         match self {
             Preset::Quick => TrainConfig::default(),
-            Preset::Fitted => TrainConfig { run_name: "fitted".into(), minutes: Some(MINUTES), ..Preset::Good.train() },
+            Preset::Fitted => TrainConfig {
+                run_name: "fitted".into(),
+                minutes: Some(MINUTES),
+                schedule: Schedule::Hold { warmup_steps: 50 },
+                ..Preset::Good.train()
+            },
             Preset::Good => TrainConfig {
                 run_name: "good".into(),
                 epochs: 360,

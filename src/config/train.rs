@@ -43,6 +43,12 @@ pub struct TrainConfig {
     /// Whether the fold before the held-out one is watched during training instead of trained on; a data set of two folds
     /// has none to spare.
     pub validate: bool,
+    /// Ends a run after so many epochs in which the validation loss was no lower than before, with the weights of the best epoch. It wants a
+    /// validation fold; `None` trains every epoch and keeps the last.
+    pub patience: Option<usize>,
+    /// The share of the recordings to train on that is kept back, whole sources of every class, to fit on them how sure the network may be;
+    /// 0 to 0.5. A validation fold serves for that by itself, and nothing else is kept back then.
+    pub keep_back: f64,
     /// Reaches everything random: weights, order of clips, choice of clips, augmentation, dropout.
     pub seed: u64,
     /// Threads that prepare batches beside the training loop; 0 prepares them inside it. The numbers are the same for any.
@@ -62,6 +68,13 @@ pub enum Schedule {
     Constant,
     /// Rises linearly for `warmup_steps`, but a tenth of the run at most, then falls along half a cosine to 0 at the last step (Loshchilov and Hutter 2017).
     Cosine {
+        /// Steps of the rise.
+        warmup_steps: usize,
+    },
+    /// Rises in the same way, stays at `learning_rate` for the first half of the run, then falls along half a cosine to 0 (as in Hägele et al.
+    /// 2024, <https://arxiv.org/abs/2405.18392>). Until it falls nothing depends on how long the run will be: one with a time budget corrects
+    /// its number of epochs as it learns how fast it is.
+    Hold {
         /// Steps of the rise.
         warmup_steps: usize,
     },
@@ -131,6 +144,8 @@ impl Default for TrainConfig {
             balance: 0.0,
             test_fold: None,
             validate: true,
+            patience: None,
+            keep_back: 0.0,
             seed: 0,
             loader_threads: 0,
             resume: true,
@@ -163,6 +178,10 @@ impl TrainConfig {
         check("train.label_smoothing", share.contains(&self.label_smoothing), "0 to below 1", self.label_smoothing)?;
         check("train.ema_decay", share.contains(&self.ema_decay), "0 to below 1", self.ema_decay)?;
         check("train.balance", (0.0..=1.0).contains(&self.balance), "0 to 1", self.balance)?;
+        let patience_fits = self.patience.is_none_or(|epochs| epochs > 0 && self.validate);
+        let wanted = "at least 1, with train.validate, or None";
+        check("train.patience", patience_fits, wanted, self.patience.unwrap_or(0))?;
+        check("train.keep_back", (0.0..=0.5).contains(&self.keep_back), "0 to 0.5", self.keep_back)?;
         check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)?;
         check("train.loader_threads", self.loader_threads <= 256, "0 to 256", self.loader_threads)?;
         self.augment.validate()
@@ -228,6 +247,8 @@ mod tests {
     #[test]
     fn a_setting_out_of_range_is_named() {
         let message = |config: TrainConfig| config.validate().unwrap_err().to_string();
+        let impatient = TrainConfig { patience: Some(3), validate: false, ..Default::default() };
+        assert!(message(impatient).contains("train.patience"));
         assert!(message(TrainConfig { ema_decay: 1.0, ..Default::default() }).contains("train.ema_decay"));
         let augment = AugmentConfig { gain_db: -1.0, ..Default::default() };
         assert!(message(TrainConfig { augment, ..Default::default() }).contains("train.augment.gain_db"));

@@ -9,6 +9,7 @@ use crate::dataset::catalog::{self, AUDIO_EXTENSIONS, Catalog, PASSED_OVER_EXTEN
 use crate::dataset::demo;
 #[cfg(feature = "download")]
 use crate::dataset::download::{ArchiveSource, DownloadOptions, fetch_dataset};
+use crate::dataset::together;
 use crate::dataset::verify::{self, ESC50_WAV};
 use crate::error::{Error, Result};
 use crate::files::{self, content, names};
@@ -60,11 +61,12 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
         verify::survey(&whole)?
     };
     println!("{}: {report}", root.display());
-    whole.notes.iter().for_each(|note| println!("  {note}"));
     if !is_complete && !is_listed_apart {
         tell_passed_over(&whole)?;
     }
+    together::look(config, &whole)?;
     let catalog = select(config, whole)?;
+    catalog.notes.iter().for_each(|note| println!("  {note}"));
     println!("{}: {} clips of {} classes", catalog.name, catalog.clips.len(), catalog.labels().len());
     Ok(catalog)
 }
@@ -278,6 +280,6 @@ fn select(config: &Config, whole: Catalog) -> Result<Catalog> {
         DataSource::Esc10 if config.data.metadata_path.is_none() => {
             Ok(Catalog { name: config.data.source.name(), ..whole.esc10()? })
         }
-        _ => Ok(whole),
+        _ => together::apply(config, whole),
     }
 }

@@ -10,7 +10,6 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::dataset::catalog::Catalog;
-use crate::error::Result;
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::{FeatureConfig, FeatureExtractor};
 
@@ -44,17 +43,12 @@ pub struct Copy {
 }
 
 /// Every pair of recordings that hold the same sound. Every file is read, on all cores; one that cannot be read has no copy.
-///
-/// # Errors
-/// [`crate::error::Error::Config`] does not occur with the settings used here.
-pub fn copies(catalog: &Catalog) -> Result<Vec<Copy>> {
-    let config = features();
-    FeatureExtractor::new(&config)?;
+pub fn copies(catalog: &Catalog) -> Vec<Copy> {
     let of = |clip| {
         audio::read(&catalog.path(clip)).map_or_else(|_| Fingerprint::default(), |sound| Fingerprint::of(&sound))
     };
     let prints: Vec<Fingerprint> = catalog.clips.par_iter().map(of).collect();
-    Ok(same(&prints))
+    same(&prints)
 }
 
 fn features() -> FeatureConfig {
@@ -71,10 +65,11 @@ fn features() -> FeatureConfig {
 
 /// The bits of each frame; `None` of one that is hardly audible.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Fingerprint(Vec<Option<u32>>);
+pub struct Fingerprint(Vec<Option<u32>>);
 
 impl Fingerprint {
-    fn of(waveform: &Waveform) -> Self {
+    /// Of a recording; of one that has no spectrogram, none.
+    pub fn of(waveform: &Waveform) -> Self {
         let levels = FeatureExtractor::new(&features()).and_then(|mut extractor| {
             let samples = extractor.resample(&waveform.samples, waveform.sample_rate)?;
             extractor.log_mel_db(&samples)
@@ -101,7 +96,7 @@ impl Fingerprint {
 }
 
 /// Pairs of fingerprints that agree at some shift.
-fn same(prints: &[Fingerprint]) -> Vec<Copy> {
+pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
     let mut places: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
     for (clip, print) in prints.iter().enumerate() {
         for (frame, bits) in print.0.iter().enumerate() {

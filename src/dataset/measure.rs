@@ -46,9 +46,8 @@ impl Measured {
     /// Measures a recording.
     pub fn of(waveform: &Waveform) -> Self {
         let Waveform { samples, sample_rate } = waveform;
-        let piece = ((f64::from(*sample_rate) * PIECE_S) as usize).max(1);
-        let levels: Vec<f64> = samples.chunks(piece).map(rms_dbfs).collect();
-        let loudest = levels.iter().fold(FLOOR_DBFS, |loudest, level| loudest.max(*level));
+        let (piece, levels) = levels(waveform);
+        let loudest = loudest(&levels);
         let sounds = |level: &f64| *level > FLOOR_DBFS && *level >= loudest - SOUNDING_DB;
         let (first, last) = (levels.iter().position(sounds), levels.iter().rposition(sounds));
         let pieces = first.zip(last).map_or(0, |(first, last)| last + 1 - first);
@@ -74,6 +73,21 @@ impl Measured {
     pub fn is_silent(&self) -> bool {
         self.sounding_s == 0.0
     }
+}
+
+/// The level of the loudest 10 ms of a recording, in dBFS; see [`rms_dbfs`].
+pub fn loudest_dbfs(waveform: &Waveform) -> f64 {
+    loudest(&levels(waveform).1)
+}
+
+/// Samples in 10 ms, and the level of every such piece.
+fn levels(waveform: &Waveform) -> (usize, Vec<f64>) {
+    let piece = ((f64::from(waveform.sample_rate) * PIECE_S) as usize).max(1);
+    (piece, waveform.samples.chunks(piece).map(rms_dbfs).collect())
+}
+
+fn loudest(levels: &[f64]) -> f64 {
+    levels.iter().fold(FLOOR_DBFS, |loudest, level| loudest.max(*level))
 }
 
 /// The highest frequency that a recording carries; 0 of silence.

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod archive;
 #[cfg(feature = "download")]
 pub mod download;
+mod together;
 pub mod acquire;
 pub mod propose;
 pub mod metadata;

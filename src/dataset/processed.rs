@@ -1,6 +1,6 @@
 //! The processed data set: which spectrograms there are, and how folds split them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rand::SeedableRng;
@@ -113,8 +113,49 @@ impl Dataset {
         let (test, validation) = (in_fold(Some(test_fold)), in_fold(validation_fold));
         let held_out = [Some(test_fold), validation_fold];
         let candidates = (0..self.clips.len()).filter(|index| !held_out.contains(&Some(self.clips[*index].fold)));
-        let train = self.stratified(candidates.collect(), config.max_clips, config.seed);
-        Ok(Split { test_fold, validation_fold, train, validation, test })
+        let share = if validation.is_empty() { config.keep_back } else { 0.0 };
+        let (kept_back, candidates) = self.keep_back(candidates.collect(), share, config.seed);
+        let train = self.stratified(candidates, config.max_clips, config.seed);
+        let calibration = if validation.is_empty() { kept_back } else { validation.clone() };
+        Ok(Split { test_fold, validation_fold, train, validation, calibration, test })
+    }
+
+    /// A share of the clips, by whole sources and about evenly from every class, and the rest. No class gives more than half of its clips.
+    fn keep_back(&self, candidates: Vec<usize>, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+        let wanted = (share * candidates.len() as f64).round() as usize;
+        if wanted == 0 {
+            return (Vec::new(), candidates);
+        }
+        let mut sources: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut left = vec![0usize; self.labels.len()];
+        for &index in &candidates {
+            let clip = &self.clips[index];
+            sources.entry(&clip.source).or_default().push(index);
+            left[clip.target] += 1;
+        }
+        let of_class = left.clone();
+        let mut sources: Vec<Vec<usize>> = sources.into_values().collect();
+        sources.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+        let mut kept = HashSet::new();
+        // Always from the class that has given the smallest share of its own so far.
+        while kept.len() < wanted {
+            let given = |target: usize| 1.0 - left[target] as f64 / of_class[target] as f64;
+            let allowed = |source: &Vec<usize>| {
+                let target = self.clips[source[0]].target;
+                let of_target = source.iter().filter(|index| self.clips[**index].target == target).count();
+                2 * (left[target].saturating_sub(of_target)) >= of_class[target]
+            };
+            let next = (0..sources.len()).filter(|&place| allowed(&sources[place])).min_by(|&a, &b| {
+                let [a, b] = [a, b].map(|place| given(self.clips[sources[place][0]].target));
+                a.total_cmp(&b)
+            });
+            let Some(next) = next else { break };
+            for index in sources.swap_remove(next) {
+                left[self.clips[index].target] -= 1;
+                kept.insert(index);
+            }
+        }
+        candidates.into_iter().partition(|index| kept.contains(index))
     }
 
     /// The classes of which a split trains on no clip, by name: a network trained on it will hardly ever name them.
@@ -142,7 +183,7 @@ impl Dataset {
     }
 }
 
-/// Indices into [`Dataset::clips`]: three sets without a common fold, hence without a common recording.
+/// Indices into [`Dataset::clips`]: sets without a common source, but for validation and calibration, which may be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The held-out fold.
@@ -153,6 +194,9 @@ pub struct Split {
     pub train: Vec<usize>,
     /// Watched during training; empty without a validation fold.
     pub validation: Vec<usize>,
+    /// Not trained on, and looked at after the last epoch, to learn how sure the network may be: the validation fold, or what
+    /// `config.train.keep_back` keeps back.
+    pub calibration: Vec<usize>,
     /// Scored once, after training.
     pub test: Vec<usize>,
 }
@@ -296,6 +340,37 @@ mod tests {
         assert_eq!(train, dataset.split(&config).unwrap().train);
         let other = TrainConfig { seed: 1, ..config };
         assert_ne!(train, dataset.split(&other).unwrap().train);
+    }
+
+    #[test]
+    fn what_is_kept_back_shares_no_source_with_what_is_trained_on_and_comes_from_every_class() {
+        let dataset = dataset(8);
+        let config = TrainConfig { validate: false, keep_back: 0.2, max_clips: usize::MAX, ..Default::default() };
+        let split = dataset.split(&config).unwrap();
+        assert_eq!(split.train.len() + split.calibration.len() + split.test.len(), dataset.clips.len());
+        let sources = |set: &[usize]| set.iter().map(|i| dataset.clips[*i].source.clone()).collect::<HashSet<_>>();
+        assert!(sources(&split.train).is_disjoint(&sources(&split.calibration)));
+        let targets: HashSet<usize> = split.calibration.iter().map(|i| dataset.clips[*i].target).collect();
+        // A fifth of 96 clips, in sources of eight.
+        assert_eq!((targets.len(), split.calibration.len()), (3, 24));
+        assert_eq!(split, dataset.split(&config).unwrap());
+        // A validation fold serves by itself, and nothing is kept back without one unless it is asked for.
+        let validated = dataset.split(&TrainConfig { validate: true, ..config.clone() }).unwrap();
+        assert_eq!((&validated.calibration, validated.train.len()), (&validated.validation, 72));
+        assert!(dataset.split(&TrainConfig { keep_back: 0.0, ..config }).unwrap().calibration.is_empty());
+    }
+
+    #[test]
+    fn no_class_gives_more_than_half_of_its_clips() {
+        let mut dataset = dataset(1);
+        // Class 0 has one source of four clips in the folds trained on, which it keeps; class 1 two.
+        for clip in dataset.clips.iter_mut().filter(|clip| clip.fold < 5 && clip.target < 2) {
+            clip.source = if clip.target == 0 { "only".into() } else { format!("half {}", clip.fold % 2) };
+        }
+        let config = TrainConfig { validate: false, keep_back: 0.5, ..Default::default() };
+        let split = dataset.split(&config).unwrap();
+        let kept = |target| split.calibration.iter().filter(|i| dataset.clips[**i].target == target).count();
+        assert_eq!([kept(0), kept(1), kept(2)], [0, 2, 2]);
     }
 
     #[test]

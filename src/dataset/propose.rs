@@ -35,6 +35,11 @@ const BALANCE: f64 = 0.5;
 const VIEWS: (f64, f64) = (5.0, 12.0);
 /// The most memory that the clips trained on may take, in bytes.
 const MAX_BYTES: usize = 2 << 30;
+/// The share of the clips to train on that is kept back to calibrate on, with bounds in clips: fewer tell nothing, and more add little. Not
+/// at all where it would be more than the last share.
+const KEPT_BACK_SHARE: f64 = 0.1;
+const KEPT_BACK: (f64, f64) = (24.0, 400.0);
+const MAX_KEPT_BACK: f64 = 0.15;
 /// Batches of an epoch are no fewer than this, down to the smallest batch.
 const MIN_BATCHES: usize = 8;
 const MIN_BATCH: usize = 8;
@@ -287,6 +292,18 @@ impl Fit {
             (0.0, format!("classes have {fewest} to {most} clips"))
         };
         self.set("train.balance", |config| &mut config.train.balance, balance, f64::to_string, reason);
+
+        if !self.config.train.validate {
+            let share = KEPT_BACK_SHARE.max(KEPT_BACK.0 / n_train as f64).min(KEPT_BACK.1 / n_train as f64);
+            let (share, reason) = match share <= MAX_KEPT_BACK {
+                true => {
+                    (share, "not trained on: they tell how sure the network may be, and what is unlike them".into())
+                }
+                false => (0.0, format!("{n_train} clips to train on, too few to keep any back: not calibrated")),
+            };
+            let say = |share: &f64| format!("{:.0} of {n_train} clips", share * n_train as f64);
+            self.set("train.keep_back", |config| &mut config.train.keep_back, share, say, reason);
+        }
 
         let frames = (n_train * self.config.model.input_size.1) as f64;
         let minutes = (ENOUGH_EPOCHS * frames / FRAMES_PER_S / 60.0).clamp(MINUTES.0, MINUTES.1);

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::results::evaluate::evaluate;
 use crate::results::metrics::Evaluation;
+use crate::training::calibration::Calibration;
 use crate::training::train::train;
 
 /// One training run and its score on the fold it did not see.
@@ -174,6 +175,27 @@ impl CrossValidation {
         seeds
     }
 
+    /// How sure a network of this recipe may be that held out `fold`: from what the networks of all other folds said of recordings that they
+    /// had not seen. `None` with fewer than two folds.
+    pub fn calibration_without(&self, fold: u32) -> Option<Calibration> {
+        let others = self.results.iter().filter(|result| result.fold != fold);
+        let clips = others.flat_map(|result| &result.evaluation.clips);
+        Calibration::fit(clips.map(|clip| (clip.probabilities.as_slice(), clip.actual)))
+    }
+
+    /// Every run with probabilities calibrated on the other folds, see [`calibration_without`](Self::calibration_without).
+    pub fn calibrated(&self) -> Self {
+        let mut calibrated = self.clone();
+        for result in &mut calibrated.results {
+            let calibration = self.calibration_without(result.fold);
+            for clip in &mut result.evaluation.clips {
+                calibration.iter().for_each(|calibration| calibration.apply(&mut clip.probabilities));
+            }
+            result.evaluation.calibration = calibration;
+        }
+        calibrated
+    }
+
     /// The accuracies of a seed, fold by fold.
     pub fn accuracies(&self, seed: u64) -> Vec<(u32, f64)> {
         let of_seed = self.results.iter().filter(|result| result.seed == seed);
@@ -208,7 +230,7 @@ impl CrossValidation {
         let of_seed: Vec<&FoldResult> = self.results.iter().filter(|result| result.seed == seed).collect();
         let labels = of_seed.first()?.evaluation.labels.clone();
         let clips = of_seed.iter().flat_map(|result| result.evaluation.clips.clone()).collect();
-        Some(Evaluation { test_fold: 0, labels, clips })
+        Some(Evaluation { test_fold: 0, labels, clips, calibration: None })
     }
 
     fn of(&self, counts: impl Fn(&FoldResult) -> bool) -> Vec<f64> {
@@ -227,7 +249,7 @@ mod tests {
         let settings =
             Settings { data: String::new(), features, model: Preset::Good.model(), train: Preset::Good.train() };
         let clips = vec![ScoredClip::new(format!("{fold}.wav"), 0, vec![0.9, 0.1])];
-        let evaluation = Evaluation { test_fold: fold, labels: vec!["a".into(), "b".into()], clips };
+        let evaluation = Evaluation { test_fold: fold, labels: vec!["a".into(), "b".into()], clips, calibration: None };
         FoldResult { fold, seed, accuracy, loss: 0.1, training_s: 10.0, evaluation, settings }
     }
 

@@ -1,6 +1,5 @@
 //! The held-out fold, scored once with the finished checkpoint.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use tch::{Device, Tensor};
@@ -13,16 +12,13 @@ use crate::error::{Error, Result};
 use crate::model::tiny_ast::{TinyAst, predictions};
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
-use crate::training::input;
 use crate::training::paths::checkpoint_path;
+use crate::training::recordings;
 
 pub use crate::results::metrics::{Evaluation, ScoredClip};
 
-/// Clips run through the network at once.
-const BATCH_SIZE: usize = 64;
-
 /// Scores the checkpoint of the config's run on the held-out fold. A recording of several windows counts once, by the mean
-/// of its windows' probabilities.
+/// of its windows' probabilities, calibrated where the checkpoint says how.
 ///
 /// # Errors
 /// [`Error::StageMissing`] before preprocessing or training; [`Error::Checkpoint`] when the checkpoint was trained for other
@@ -38,9 +34,13 @@ pub fn evaluate(config: &Config) -> Result<Evaluation> {
 pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
     let held_out = HeldOut::open(config, path)?;
     let clips = held_out.means("reading probabilities", predictions)?;
-    let clips =
-        clips.into_iter().map(|(clip, mean)| ScoredClip::new(clip.filename.clone(), clip.target, mean)).collect();
-    Ok(Evaluation { test_fold: held_out.split.test_fold, labels: held_out.dataset.labels.clone(), clips })
+    let calibration = held_out.checkpoint.info.calibration.clone();
+    let scored = clips.into_iter().map(|(clip, mut mean)| {
+        calibration.iter().for_each(|calibration| calibration.apply(&mut mean));
+        ScoredClip::new(clip.filename.clone(), clip.target, mean)
+    });
+    let (clips, labels) = (scored.collect(), held_out.dataset.labels.clone());
+    Ok(Evaluation { test_fold: held_out.split.test_fold, labels, clips, calibration })
 }
 
 /// A checkpoint beside the fold it never saw.
@@ -70,29 +70,8 @@ impl HeldOut {
         network: impl Fn(&TinyAst, &Tensor) -> Tensor,
     ) -> Result<Vec<(&ProcessedClip, Vec<f32>)>> {
         let Checkpoint { info, model, .. } = &self.checkpoint;
-        let mut recordings: Vec<(&ProcessedClip, Vec<f32>)> = Vec::new();
-        let mut n_windows: Vec<usize> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        for batch in self.split.test.chunks(BATCH_SIZE) {
-            let (inputs, _) = input::load(&self.dataset, batch, &info.model)?;
-            let rows = Vec::<Vec<f32>>::try_from(network(model, &inputs.to_device(self.device)))
-                .map_err(|source| Error::Torch { action, source })?;
-            for (index, row) in batch.iter().zip(rows) {
-                let clip = &self.dataset.clips[*index];
-                let place = *places.entry(&clip.filename).or_insert(recordings.len());
-                if place == recordings.len() {
-                    recordings.push((clip, row));
-                    n_windows.push(1);
-                } else {
-                    n_windows[place] += 1;
-                    recordings[place].1.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
-                }
-            }
-        }
-        for ((_, sums), n_windows) in recordings.iter_mut().zip(n_windows) {
-            sums.iter_mut().for_each(|sum| *sum /= n_windows as f32);
-        }
-        Ok(recordings)
+        let network = |inputs: &Tensor| network(model, inputs);
+        recordings::means(&self.dataset, &self.split.test, (&info.model, self.device), action, network)
     }
 }
 

@@ -8,12 +8,14 @@ use tch::Device;
 
 use crate::config::differences::differences;
 use crate::config::{Config, TinyAstConfig, TrainConfig};
+use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::tensors::Precision;
 use crate::results::cross_validate::{CrossValidation, of_fold};
 use crate::results::evaluate::evaluate_checkpoint;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
+use crate::training::known::Known;
 use crate::training::paths::checkpoint_path;
 use crate::training::resume::same_run;
 
@@ -70,7 +72,8 @@ pub fn record_path(weights: &Path) -> PathBuf {
     weights.with_extension("runs.jsonl")
 }
 
-/// Writes the network that held out `fold` in half precision, measures that very file on the fold, and writes its sheet and the record of
+/// Writes the network that held out `fold` in half precision, with how sure it may be (from the other folds' runs) and with what is like the
+/// recordings it knows (from how far recordings lay from a `sibling`, the checkpoint of the same recipe that kept some back), measures that very file on the fold, and writes its sheet and the record of
 /// all runs.
 ///
 /// # Errors
@@ -83,12 +86,14 @@ pub fn release(
     seed: u64,
     counts: impl Fn(u32) -> bool,
     command: &str,
+    sibling: &Path,
 ) -> Result<Sheet> {
     let run = of_fold(config, fold, seed);
     let path = released_path(config);
-    let Checkpoint { info, vs, .. } = checkpoint::load(&checkpoint_path(&run), Device::Cpu)?;
-    check_recipe(&checkpoint_path(&run), &info, &run)?;
-    checkpoint::save(&path, &vs, &info, Precision::Half)?;
+    let checkpoint = checkpoint::load(&checkpoint_path(&run), Device::Cpu)?;
+    check_recipe(&checkpoint_path(&run), &checkpoint.info, &run)?;
+    let info = checkpoint.info.clone();
+    save_told(&path, &run, checkpoint, all, sibling)?;
     let seeds = all.seeds();
     let fold_accuracies = seeds.iter().map(|&seed| SeedAccuracies {
         seed,
@@ -110,6 +115,29 @@ pub fn release(
     files::write_bytes(&path.with_extension("json"), &json)?;
     all.save(&record_path(&path))?;
     Ok(sheet)
+}
+
+/// Tells released weights again how sure they may be and what is like the recordings they know, and changes nothing else of them: where a newer
+/// version knows more to tell. `sibling` is as for [`release`].
+///
+/// # Errors
+/// As [`release`].
+pub fn tell(path: &Path, run: &Config, all: &CrossValidation, sibling: &Path) -> Result<()> {
+    save_told(path, run, checkpoint::load(path, Device::Cpu)?, all, sibling)
+}
+
+fn save_told(path: &Path, run: &Config, checkpoint: Checkpoint, all: &CrossValidation, sibling: &Path) -> Result<()> {
+    let Checkpoint { mut info, model, vs, .. } = checkpoint;
+    info.calibration = all.calibration_without(info.test_fold);
+    let dataset = Dataset::open(run)?;
+    let split = dataset.split(&run.train)?;
+    let reference = checkpoint::load(sibling, Device::Cpu)?.familiarity;
+    let known = Known { dataset: &dataset, split: &split, model: &model, device: Device::Cpu };
+    let familiarity = match &reference {
+        Some(reference) => known.familiarity_with(reference)?,
+        None => None,
+    };
+    checkpoint::save(path, &vs, &info, familiarity.as_ref(), Precision::Half)
 }
 
 /// Refuses weights that the sheet's accuracies would not speak of. A run's name enters no number, and its epochs are those it was trained.

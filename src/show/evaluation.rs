@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
 use crate::results::embeddings::Embeddings;
-use crate::results::metrics::{Evaluation, ScoredClip};
+use crate::results::metrics::{Evaluation, RELIABILITY_BINS, ScoredClip};
 use crate::results::pca;
 use crate::show::html::{self, Html};
 use crate::show::plot::{self, BarStyle, Picture, PointGroup};
@@ -16,9 +16,6 @@ use crate::show::tables;
 
 /// Cards of [`worst`] that have a player, which takes 200 kB of the notebook.
 const WORST_PLAYERS: usize = 2;
-
-/// Bins of the reliability diagram: few enough that each holds clips of a fold of some hundred.
-const RELIABILITY_BINS: usize = 10;
 
 /// `n` clips of the held-out fold: actual, predicted, and how sure the network was.
 ///

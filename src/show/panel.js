@@ -6,7 +6,9 @@
   const SERIES = ["SERIES_A", "SERIES_B"];
   const POLL_MS = 1000;
   const QUIET_MS = 15 * 60 * 1000;
-  const { history, started, epochs } = JSON.parse(panel.dataset.run);
+  const { history, started, epochs: begun } = JSON.parse(panel.dataset.run);
+  // A run with a time budget corrects the number it began with, and one that gets no better ends before it.
+  let epochs = begun;
   const words = panel.querySelector("[data-words]");
   const picture = panel.querySelector("[data-picture]");
 
@@ -109,6 +111,7 @@
     }
     if (rows.length !== seen) {
       [seen, news] = [rows.length, Date.now()];
+      if (rows.length > 0) epochs = rows[rows.length - 1].planned || begun;
       if (rows.length > 0) draw(rows);
     }
     const quiet = Date.now() - news;

@@ -6,7 +6,7 @@ use super::sound::player;
 use super::table::{MAX_CARDS, table};
 use crate::error::Result;
 use crate::front_end::audio::{self, Waveform};
-use crate::results::predict::{Classifier, FolderPredictions, Prediction};
+use crate::results::predict::{Classifier, FolderPredictions, NONE_OF_THESE, Prediction};
 use crate::show::html::{self, Cell, Html};
 use crate::show::plot::{self, BarStyle, Picture};
 use crate::show::tables;
@@ -48,7 +48,12 @@ fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
     let (labels, values): (Vec<String>, Vec<f64>) =
         prediction.ranked.iter().take(5).map(|(label, probability)| (label.clone(), f64::from(*probability))).unzip();
     let style = BarStyle { value_label: "probability".into(), percent: true, reference: None, highlight: None };
-    let mut items = vec![plot::bars("five most probable classes", &labels, &values, &style)?.html()];
+    let mut items = Vec::new();
+    if prediction.standing.is_none_of_these() {
+        let warning = format!("{NONE_OF_THESE}: {}. The bars show what comes nearest.", prediction.standing);
+        items.push(Html::text(&warning));
+    }
+    items.push(plot::bars("five most probable classes", &labels, &values, &style)?.html());
     if prediction.timeline.len() > 1 {
         items.push(timeline(prediction, labels)?.html());
     }

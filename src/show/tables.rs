@@ -7,7 +7,7 @@ use crate::dataset::catalog::Catalog;
 use crate::dataset::metadata::ProcessedClip;
 use crate::error::{Error, Result};
 use crate::results::metrics::{ClassScore, Confusion, Evaluation, ScoredClip};
-use crate::results::predict::FolderPredictions;
+use crate::results::predict::{FolderPredictions, NONE_OF_THESE};
 
 fn unfit(error: PolarsError) -> Error {
     Error::Plot { picture: "a table", reason: error.to_string() }
@@ -99,19 +99,32 @@ pub fn class_scores(evaluation: &Evaluation) -> Result<DataFrame> {
     .map_err(unfit)
 }
 
-/// The `k` most probable classes of every recording, a row each: `recording`, `rank`, `label`, `probability`.
+/// The `k` most probable classes of every recording, a row each: `recording`, `standing` (`like` what was trained on, `unlike` it, `silent`, or
+/// `unknown`), `rank`, `label`, `probability`. Of a recording that is unlike or silent the first row is [`NONE_OF_THESE`], of rank 0.
 ///
 /// # Errors
 /// [`Error::Plot`] when polars refuses the columns.
 pub fn predictions(folder: &FolderPredictions, k: usize) -> Result<DataFrame> {
-    let (mut recordings, mut ranks, mut labels, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut recordings, mut standings, mut ranks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut labels, mut values) = (Vec::new(), Vec::new());
     for prediction in &folder.predictions {
-        for (rank, (label, probability)) in prediction.ranked.iter().take(k).enumerate() {
+        let none = prediction.standing.is_none_of_these().then_some((0, NONE_OF_THESE, None));
+        let ranked = prediction.ranked.iter().take(k).enumerate();
+        let ranked = ranked.map(|(rank, (label, probability))| (rank as u32 + 1, label.as_str(), Some(*probability)));
+        for (rank, label, probability) in none.into_iter().chain(ranked) {
             recordings.push(prediction.path.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            ranks.push(rank as u32 + 1);
-            labels.push(label.clone());
-            values.push(*probability);
+            standings.push(prediction.standing.word());
+            ranks.push(rank);
+            labels.push(label);
+            values.push(probability);
         }
     }
-    df!("recording" => recordings, "rank" => ranks, "label" => labels, "probability" => values).map_err(unfit)
+    df!(
+        "recording" => recordings,
+        "standing" => standings,
+        "rank" => ranks,
+        "label" => labels,
+        "probability" => values
+    )
+    .map_err(unfit)
 }

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::front_end::features::FEATURE_VERSION;
 use crate::model::tensors::{self, INFO_KEY, Precision};
 use crate::model::tiny_ast::TinyAst;
+use crate::training::calibration::Calibration;
+use crate::training::familiarity::Familiarity;
 
 /// What a checkpoint knows beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct CheckpointInfo {
     pub seen_sources: Vec<String>,
     /// Epochs completed.
     pub epoch: usize,
+    /// What makes its probabilities come true as often as they say, where recordings were there to learn it from.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
 }
 
 /// A network read from a file.
@@ -43,6 +48,8 @@ pub struct Checkpoint {
     pub info: CheckpointInfo,
     /// The network, on the device asked for.
     pub model: TinyAst,
+    /// What it knows of how the recordings lie that it was trained on, if it was told.
+    pub familiarity: Option<Familiarity>,
     /// Owns the weights.
     pub vs: VarStore,
 }
@@ -51,8 +58,15 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when weights cannot be read from the device.
-pub fn save(path: &Path, vs: &VarStore, info: &CheckpointInfo, precision: Precision) -> Result<()> {
-    let variables: Vec<_> = vs.variables().into_iter().collect();
+pub fn save(
+    path: &Path,
+    vs: &VarStore,
+    info: &CheckpointInfo,
+    familiarity: Option<&Familiarity>,
+    precision: Precision,
+) -> Result<()> {
+    let mut variables: Vec<_> = vs.variables().into_iter().collect();
+    variables.extend(familiarity.into_iter().flat_map(Familiarity::stored));
     tensors::write(path, &variables, precision, &serde_json::to_string(info).unwrap_or_default())
 }
 
@@ -70,7 +84,8 @@ pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
     let weights = SafeTensors::deserialize(&bytes).map_err(|error| invalid(path, "a whole safetensors file", error))?;
 
     // The sizes are checked against the file before anything of that size is allocated.
-    let in_file: usize = weights.iter().map(|(_, view)| view.shape().iter().product::<usize>()).sum();
+    let of_network = weights.iter().filter(|(name, _)| !Familiarity::is_named(name));
+    let in_file: usize = of_network.map(|(_, view)| view.shape().iter().product::<usize>()).sum();
     let in_model = info.model.n_stored(info.labels.len());
     if in_model != Some(in_file) {
         let expected =
@@ -85,7 +100,8 @@ pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
         tensors::copy_into(&mut variable, &name, &values)
             .map_err(|(expected, found)| invalid(path, &expected, found))?;
     }
-    Ok(Checkpoint { info, model, vs })
+    let familiarity = Familiarity::read(&weights).map_err(|(expected, found)| invalid(path, &expected, found))?;
+    Ok(Checkpoint { info, model, familiarity, vs })
 }
 
 /// Reads what a checkpoint says about itself, and not its weights.
@@ -99,6 +115,9 @@ fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
     let settings = &info.settings;
     let sound = info.model.validate().and(settings.clip.validate()).and(settings.features.validate());
     sound.map_err(|error| invalid(path, "settings in their range", error))?;
+    if let Some(calibration) = info.calibration.as_ref().filter(|calibration| !calibration.is_sound()) {
+        return Err(invalid(path, "a temperature from 0.1 to 10", calibration.temperature));
+    }
     if settings.feature_version != FEATURE_VERSION {
         let expected = format!("spectrograms of version {FEATURE_VERSION}");
         return Err(invalid(path, &expected, settings.feature_version));
@@ -132,11 +151,12 @@ mod tests {
             test_fold: 5,
             seen_sources: vec!["1".into(), "2".into()],
             epoch: 2,
+            calibration: None,
         };
         let vs = VarStore::new(Device::Cpu);
         let model = TinyAst::new(vs.root(), &info.model, info.labels.len(), 1).unwrap();
         let path = dir.join("m.safetensors");
-        save(&path, &vs, &info, Precision::Single).unwrap();
+        save(&path, &vs, &info, None, Precision::Single).unwrap();
         (path, vs, model, info)
     }
 
@@ -166,7 +186,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, _, mut info) = saved(dir.path());
         info.model = TinyAstConfig { embed_dim: 4096, depth: 64, mlp_ratio: 16, ..Default::default() };
-        save(&path, &vs, &info, Precision::Single).unwrap();
+        save(&path, &vs, &info, None, Precision::Single).unwrap();
         let message = load(&path, Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("as its architecture has"), "{message}");
     }
@@ -175,13 +195,14 @@ mod tests {
     fn settings_out_of_range_are_refused_as_the_files_fault() {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, _, info) = saved(dir.path());
-        let mut hostile = [info.clone(), info.clone(), info.clone(), info];
+        let mut hostile = [info.clone(), info.clone(), info.clone(), info.clone(), info];
         hostile[0].settings.clip.duration_s = 0.0;
         hostile[1].settings.clip.duration_s = 1e30;
         hostile[2].settings.feature_version += 1;
         (hostile[3].model.view, hostile[3].settings.features.n_mels) = (View::Windows { n_views: 1 }, 32);
+        hostile[4].calibration = Some(Calibration { temperature: 0.0, recordings: 9 });
         for info in hostile {
-            save(&path, &vs, &info, Precision::Single).unwrap();
+            save(&path, &vs, &info, None, Precision::Single).unwrap();
             assert!(matches!(load(&path, Device::Cpu), Err(Error::Checkpoint { .. })), "{info:?}");
         }
     }
@@ -191,7 +212,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, model, info) = saved(dir.path());
         let whole = fs::metadata(&path).unwrap().len();
-        save(&path, &vs, &info, Precision::Half).unwrap();
+        save(&path, &vs, &info, None, Precision::Half).unwrap();
         assert!(fs::metadata(&path).unwrap().len() < whole * 6 / 10);
         let loaded = load(&path, Device::Cpu).unwrap();
         let inputs = noise(&[2, 1, 64, 64]);

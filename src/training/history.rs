@@ -28,6 +28,15 @@ pub struct EpochRecord {
     pub clips_per_s: f64,
     /// Since the start of the run, in seconds.
     pub elapsed_s: f64,
+    /// Epochs that the run was to have by then; a run with a time budget may correct it. 0 in histories from before it was kept.
+    #[serde(default)]
+    pub planned: usize,
+}
+
+/// The epoch with the lowest validation loss, the first of equal ones; `None` without a validation.
+pub fn best_epoch(records: &[EpochRecord]) -> Option<usize> {
+    let validated = records.iter().filter_map(|record| Some((record.epoch, record.validation_loss?)));
+    validated.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(epoch, _)| epoch)
 }
 
 /// Writes a run's history, whole or not at all.
@@ -82,6 +91,7 @@ mod tests {
             learning_rate: 1e-3,
             clips_per_s: 300.0,
             elapsed_s: 1.5,
+            planned: 3,
         };
         let records = vec![record(1, Some(0.5)), record(2, None)];
         write(&path, &records).unwrap();

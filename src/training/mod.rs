@@ -12,6 +12,11 @@ pub mod history;
 pub mod observe;
 #[cfg(feature = "torch")]
 pub mod optim;
+pub mod calibration;
+#[cfg(feature = "torch")]
+pub mod familiarity;
+#[cfg(feature = "torch")]
+pub(crate) mod recordings;
 #[cfg(feature = "torch")]
 pub mod checkpoint;
 #[cfg(feature = "torch")]
@@ -23,8 +28,16 @@ pub mod resume;
 #[cfg(feature = "torch")]
 pub mod trainer;
 #[cfg(feature = "torch")]
+pub(crate) mod known;
+#[cfg(feature = "torch")]
+mod words;
+#[cfg(feature = "torch")]
 mod budget;
 #[cfg(feature = "torch")]
 pub mod train;
 #[cfg(feature = "torch")]
+pub mod find_rate;
+#[cfg(feature = "torch")]
 pub mod run;
+#[cfg(feature = "torch")]
+pub mod sweep;

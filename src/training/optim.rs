@@ -170,12 +170,17 @@ impl Average {
 
 /// The step size of step number `step` (from 1) of `n_steps`.
 pub fn learning_rate(config: &TrainConfig, step: usize, n_steps: usize) -> f64 {
-    let Schedule::Cosine { warmup_steps } = config.schedule else { return config.learning_rate };
+    let (warmup_steps, held) = match config.schedule {
+        Schedule::Constant => return config.learning_rate,
+        Schedule::Cosine { warmup_steps } => (warmup_steps, 0),
+        Schedule::Hold { warmup_steps } => (warmup_steps, n_steps / 2),
+    };
     let warmup_steps = warmup_steps.min(n_steps / 10);
     if step < warmup_steps {
         return config.learning_rate * step as f64 / warmup_steps as f64;
     }
-    let done = (step - warmup_steps) as f64 / n_steps.saturating_sub(warmup_steps).max(1) as f64;
+    let falls_after = warmup_steps.max(held);
+    let done = step.saturating_sub(falls_after) as f64 / n_steps.saturating_sub(falls_after).max(1) as f64;
     config.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
 }
 

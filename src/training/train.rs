@@ -16,10 +16,13 @@ use crate::files;
 use crate::model::tensors::Precision;
 use crate::model::tiny_ast::{TinyAst, predictions};
 use crate::training::budget;
-use crate::training::checkpoint::{self, CheckpointInfo};
+use crate::training::calibration::Calibration;
+use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
+use crate::training::familiarity::Familiarity;
 use crate::training::history::{self, EpochRecord};
 use crate::training::input;
+use crate::training::known::Known;
 use crate::training::loader::Loader;
 use crate::training::observe::{Console, Observer};
 use crate::training::optim::learning_rate;
@@ -27,13 +30,10 @@ use crate::training::paths::{checkpoint_path, history_path, state_path};
 use crate::training::resume::{self, Progress, State};
 use crate::training::run_lock::RunLock;
 use crate::training::trainer::{Trainer, count_right};
+use crate::training::words::{describe, is_stuck, stuck, untrained_warning};
 
 /// A mean loss this many times that of a network that knows nothing means that the run diverges.
 const DIVERGED: f64 = 10.0;
-
-/// After this part of a run, a loss no further than this share below that of a network that knows nothing is told.
-const STUCK_AFTER: usize = 4;
-const STUCK: f64 = 0.02;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct TrainingReport {
     pub train_clips: usize,
     /// Clips watched during training.
     pub validation_clips: usize,
+    /// How sure the network may be, where recordings were kept out of its training to learn it from.
+    pub calibration: Option<Calibration>,
     /// Classes of which not one clip was trained on.
     pub untrained: Vec<String>,
     /// Where it ran, in words.
@@ -59,6 +61,9 @@ impl fmt::Display for TrainingReport {
         let (epochs, clips, elapsed_s) = (self.history.len(), self.train_clips, self.elapsed.as_secs_f64());
         write!(f, "{epochs} epochs over {clips} clips in {elapsed_s:.1} s on {}; ", self.device)?;
         write!(f, "checkpoint {}", self.checkpoint.display())?;
+        if let Some(calibration) = &self.calibration {
+            write!(f, "\n{calibration}")?;
+        }
         untrained_warning(&self.untrained).map_or(Ok(()), |warning| write!(f, "\n{warning}"))
     }
 }
@@ -93,6 +98,10 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
     let (num_classes, batch_size) = (check_classes(config, &dataset)?, config.train.batch_size);
+    if config.train.patience.is_some() && split.validation.is_empty() {
+        let (expected, found) = ("a data set of three folds or more, or None".into(), "no fold to validate on".into());
+        return Err(Error::Config { field: "train.patience", expected, found });
+    }
     let loader = Loader::new(config, &dataset, &split.train, device)?;
     let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
     observer.say(&describe(&split, device));
@@ -103,7 +112,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
 
     let mut trainer = Trainer::new(config, num_classes, device)?;
     let mut run = begin(config, &dataset, &split);
-    let epochs = match config.train.minutes {
+    let mut epochs = match config.train.minutes {
         None => config.train.epochs,
         Some(minutes) => match resume::begun_epochs(&state_path(config), &run).filter(|_| config.train.resume) {
             Some(epochs) => epochs,
@@ -117,7 +126,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     run.run.train.epochs = epochs;
     observer.plan(epochs);
     if let Some(minutes) = config.train.minutes {
-        observer.say(&format!("{epochs} epochs, which take about {minutes} min here"));
+        observer.say(&format!("about {epochs} epochs, which take {minutes} min here"));
     }
     if config.train.resume {
         run = go_on(trainer.state(), config, run, observer)?;
@@ -125,9 +134,23 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
     // What measuring its speed took is no part of an epoch.
     let clock = if config.train.minutes.is_some() { Instant::now() } else { started };
-    let n_steps = epochs * loader.n_batches();
-
-    for epoch in run.history.len() + 1..=epochs {
+    // A run that goes on keeps the number it chose.
+    let corrected = config.train.minutes.filter(|_| run.history.is_empty());
+    if is_best(config, &run.history) && !run.history.is_empty() {
+        // Stopped between its state and its checkpoint.
+        trainer.averaged(|_, vs| save(config, vs, &run, None))?;
+    }
+    let mut told_stuck = false;
+    while run.history.len() < epochs {
+        let epoch = run.history.len() + 1;
+        if let Some(best) = no_longer_better(config, &run.history) {
+            observer.say(&format!(
+                "ended after epoch {}: no validation loss was lower than that of epoch {best}",
+                epoch - 1
+            ));
+            run.history.iter_mut().last().into_iter().for_each(|last| last.planned = epoch - 1);
+            break;
+        }
         let epoch_started = Instant::now();
         observer.epoch_begins(epoch, epochs, split.train.len());
         let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
@@ -136,7 +159,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
                 return Err(stopped(config, epoch - 1, epochs));
             }
             run.step += 1;
-            rate = learning_rate(&config.train, run.step, n_steps);
+            rate = learning_rate(&config.train, run.step, epochs * loader.n_batches());
             let (step, n_clips) = (trainer.step(&inputs, &targets, epoch, run.step, rate)?, targets.size()[0]);
             if !step.loss.is_finite() {
                 return Err(diverged(config, &run, rate, &format!("the loss is {}", step.loss)));
@@ -157,6 +180,12 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         if validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(diverged(config, &run, rate, "the validation loss is no longer a number"));
         }
+        if let Some(minutes) = corrected {
+            let (took_s, left_s) = (clock.elapsed().as_secs_f64(), 60.0 * minutes - started.elapsed().as_secs_f64());
+            epochs = budget::again(&config.train, epochs, epoch, loader.n_batches(), took_s, left_s);
+            run.run.train.epochs = epochs;
+            observer.plan(epochs);
+        }
         run.history.push(EpochRecord {
             epoch,
             train_loss: loss_sum / n_clips,
@@ -166,17 +195,34 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
             learning_rate: rate,
             clips_per_s: n_clips / train_s.max(1e-9),
             elapsed_s: before_s + clock.elapsed().as_secs_f64(),
+            planned: epochs,
         });
         run.run.epoch = epoch;
         trainer.state().save(&state_path(config), &run)?;
-        trainer.averaged(|_, vs| save(config, vs, &run))?;
+        match is_best(config, &run.history) {
+            true => trainer.averaged(|_, vs| save(config, vs, &run, None))?,
+            false => history::write(&history_path(config), &run.history)?,
+        }
         observer.epoch_ends(&run.history, epochs);
-        if epoch == (epochs / STUCK_AFTER).max(2) && learns_nothing(&run.history, num_classes) {
+        if !told_stuck && is_stuck(&run.history, epochs, num_classes) {
             observer.say(&stuck(num_classes));
+            told_stuck = true;
         }
     }
-    // Again, for a run that was stopped between its last state and its last checkpoint.
-    trainer.averaged(|_, vs| save(config, vs, &run))?;
+    let finish = |run: &mut Progress, model: &TinyAst, vs: &VarStore| {
+        let known = Known { dataset: &dataset, split: &split, model, device };
+        run.run.calibration = known.calibration()?;
+        save(config, vs, run, known.familiarity()?.as_ref())
+    };
+    match history::best_epoch(&run.history).filter(|_| config.train.patience.is_some()) {
+        Some(best) => {
+            let Checkpoint { model, vs, .. } = checkpoint::load(&checkpoint_path(config), device)?;
+            run.run.epoch = best;
+            finish(&mut run, &model, &vs)?;
+        }
+        // For a run that was stopped between its last state and its last checkpoint, too.
+        None => trainer.averaged(|model, vs| finish(&mut run, model, vs))?,
+    }
     // A finished run is over: the next one starts from the beginning.
     fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;
     Ok(TrainingReport {
@@ -184,6 +230,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         history: run.history,
         train_clips: split.train.len(),
         validation_clips: split.validation.len(),
+        calibration: run.run.calibration,
         untrained,
         device: device::describe(device),
         elapsed: started.elapsed(),
@@ -204,7 +251,7 @@ fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
 
 /// A run before its first step.
 fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
-    let seen = || split.train.iter().chain(&split.validation).copied();
+    let seen = || split.train.iter().chain(&split.validation).chain(&split.calibration).copied();
     let sources: BTreeSet<String> = seen().map(|index| dataset.clips[index].source.clone()).collect();
     let run = CheckpointInfo {
         dataset: dataset.name.clone(),
@@ -215,6 +262,7 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
         test_fold: split.test_fold,
         seen_sources: sources.into_iter().collect(),
         epoch: 0,
+        calibration: None,
     };
     Progress { run, data: dataset.fingerprint(seen()), step: 0, history: Vec::new() }
 }
@@ -235,6 +283,17 @@ fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn 
         }
         None => Ok(begun),
     }
+}
+
+/// Whether the last epoch's weights are to be kept: the best ones so far, or any where nothing else is asked for.
+fn is_best(config: &Config, history: &[EpochRecord]) -> bool {
+    config.train.patience.is_none() || history::best_epoch(history) == history.last().map(|last| last.epoch)
+}
+
+/// The best epoch, once the config's patience with those after it is over.
+fn no_longer_better(config: &Config, history: &[EpochRecord]) -> Option<usize> {
+    let (patience, best) = (config.train.patience?, history::best_epoch(history)?);
+    (history.len() >= best + patience).then_some(best)
 }
 
 /// Mean loss and accuracy over a set, or `None` for an empty one; a clip's views vote together.
@@ -259,41 +318,9 @@ fn to_device((inputs, targets): (Tensor, Tensor), device: Device) -> (Tensor, Te
     (inputs.to_device(device), targets.to_device(device))
 }
 
-fn save(config: &Config, vs: &VarStore, run: &Progress) -> Result<()> {
-    checkpoint::save(&checkpoint_path(config), vs, &run.run, Precision::Single)?;
+fn save(config: &Config, vs: &VarStore, run: &Progress, familiarity: Option<&Familiarity>) -> Result<()> {
+    checkpoint::save(&checkpoint_path(config), vs, &run.run, familiarity, Precision::Single)?;
     history::write(&history_path(config), &run.history)
-}
-
-/// What is trained on, in a sentence.
-fn describe(split: &Split, device: Device) -> String {
-    let validation = match split.validation_fold {
-        Some(fold) => format!("{} of fold {fold} to validate on", split.validation.len()),
-        None => "none to validate on".into(),
-    };
-    let (n_clips, test_fold) = (split.train.len(), split.test_fold);
-    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {}", device::describe(device))
-}
-
-/// Whether the loss still stands where a network that gives every class the same probability has it.
-fn learns_nothing(history: &[EpochRecord], num_classes: usize) -> bool {
-    let ignorant = (num_classes.max(2) as f64).ln();
-    history.last().is_some_and(|last| last.train_loss >= (1.0 - STUCK) * ignorant)
-}
-
-fn stuck(num_classes: usize) -> String {
-    let ignorant = (num_classes.max(2) as f64).ln();
-    format!(
-        "warning: the loss still is that of a network that knows nothing, ln({num_classes}) = {ignorant:.2}. Settings that do not fit the \
-         recordings are the likeliest reason: propose(Preset::Fitted, …) fits them; else another train.learning_rate."
-    )
-}
-
-/// What to know of classes that were not trained on, if there are any.
-fn untrained_warning(untrained: &[String]) -> Option<String> {
-    (!untrained.is_empty()).then(|| {
-        let names = untrained.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
-        format!("warning: no clip to train on of {names}: add recordings, or hold out another fold (train.test_fold)")
-    })
 }
 
 /// A models folder that cannot be written is told before an epoch is spent, not after.
@@ -317,27 +344,4 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
 
 fn stopped(config: &Config, epoch: usize, epochs: usize) -> Error {
     Error::Stopped { checkpoint: checkpoint_path(config), epoch, epochs }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loss_that_stands_where_it_began_is_told() {
-        let epoch = |train_loss| EpochRecord {
-            epoch: 5,
-            train_loss,
-            train_accuracy: 0.1,
-            validation_loss: None,
-            validation_accuracy: None,
-            learning_rate: 1e-3,
-            clips_per_s: 100.0,
-            elapsed_s: 1.0,
-        };
-        for (loss, nothing) in [(2.31, true), (2.29, true), (2.2, false), (0.1, false)] {
-            assert_eq!(learns_nothing(&[epoch(loss)], 10), nothing, "{loss}");
-        }
-        assert!(stuck(10).contains("ln(10) = 2.30"));
-    }
 }

@@ -16,6 +16,8 @@ pub(super) struct Found {
     pub unreadable: Faults,
     /// How the folders were understood, where that is not plain.
     pub notes: Vec<String>,
+    /// Whether folds were made here.
+    pub folds_made: bool,
 }
 
 /// The clips in class folders. Folders that are all called after folds or parts of a data set, as `train` and `test` or `fold1` to
@@ -53,10 +55,11 @@ pub(super) fn read(root: &Path) -> Result<Found> {
             next: "Put the audio files of each of two or more classes into a folder named after the class.".into(),
         });
     }
-    if of_folder.is_empty() {
+    let folds_made = of_folder.is_empty();
+    if folds_made {
         folds::assign(&mut clips, root)?;
     }
-    Ok(Found { clips, unreadable, notes })
+    Ok(Found { clips, unreadable, notes, folds_made })
 }
 
 /// The top folders, if all are called after folds or parts of a data set and hold nothing but folders.

@@ -46,6 +46,8 @@ pub struct Catalog {
     pub unreadable: Faults,
     /// How it was understood where that is not plain: folders taken for folds, columns by other names.
     pub notes: Vec<String>,
+    /// Whether its folds were made here, because none were given.
+    pub folds_made: bool,
 }
 
 /// Where a table lies, if not beside the folders of its recordings.
@@ -64,11 +66,12 @@ impl Catalog {
     /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when it is not what it should be.
     pub fn from_esc50(root: &Path) -> Result<Self> {
         let audio_dir = root.join("audio");
-        let (clips, notes) = table::read(&root.join("meta/esc50.csv"), &audio_dir, table::Layout::Esc50)?;
+        let table::Found { clips, notes, folds_made } =
+            table::read(&root.join("meta/esc50.csv"), &audio_dir, table::Layout::Esc50)?;
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
         let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
-        Ok(Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes })
+        Ok(Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes, folds_made })
     }
 
     /// Reads a table with the columns `filename` (relative to `audio_dir`) and `category`, and, where known, `fold`
@@ -87,9 +90,9 @@ impl Catalog {
     /// another, a file name leaves the folder, or a source is spread over several folds; [`Error::Dataset`] when there
     /// are too few sources to make two folds.
     pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
-        let (clips, notes) = table::read(csv, audio_dir, table::Layout::Plain)?;
+        let table::Found { clips, notes, folds_made } = table::read(csv, audio_dir, table::Layout::Plain)?;
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
-        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new(), notes })
+        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new(), notes, folds_made })
     }
 
     /// Takes every folder in `root` that holds audio files (at any depth) for a class of that name. Folds are made as in
@@ -98,8 +101,8 @@ impl Catalog {
     /// # Errors
     /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when there are fewer than two classes or two sources.
     pub fn from_class_folders(root: &Path) -> Result<Self> {
-        let folders::Found { clips, unreadable, notes } = folders::read(root)?;
-        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable, notes })
+        let folders::Found { clips, unreadable, notes, folds_made } = folders::read(root)?;
+        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable, notes, folds_made })
     }
 
     /// Reads the data set in `root`, whichever layout it has.
@@ -197,6 +200,44 @@ impl Catalog {
         number_from_zero(&mut self.clips);
         self.name = if self.name == "esc50" { "esc10".into() } else { format!("{}-esc10", self.name) };
         Ok(self)
+    }
+
+    /// Takes each group of clips, by name, for clips of one source, and makes the folds anew, if folds were made here. A group that would leave a
+    /// class with a single source stays as it is. Returns how many clips were put together.
+    ///
+    /// # Errors
+    /// None where the catalog could be made.
+    pub(crate) fn keep_together(&mut self, groups: &[Vec<String>]) -> Result<usize> {
+        if !self.folds_made {
+            return Ok(0);
+        }
+        let mut n_together = 0;
+        for group in groups {
+            let members: BTreeSet<&str> = group.iter().map(String::as_str).collect();
+            let of_group = |clip: &&Clip| members.contains(clip.filename.as_str());
+            let joined: BTreeSet<String> = self.clips.iter().filter(of_group).map(|clip| clip.source.clone()).collect();
+            let Some(name) = joined.first().cloned() else { continue };
+            let name_of = |clip: &Clip| if joined.contains(&clip.source) { name.clone() } else { clip.source.clone() };
+            let sources = |of: &dyn Fn(&Clip) -> String, target: usize| -> usize {
+                let of_class = self.clips.iter().filter(|clip| clip.target == target);
+                of_class.map(of).collect::<BTreeSet<_>>().len()
+            };
+            let touched: BTreeSet<usize> =
+                self.clips.iter().filter(|clip| joined.contains(&clip.source)).map(|clip| clip.target).collect();
+            let leaves_one =
+                |target: &usize| sources(&name_of, *target) < 2 && sources(&|clip| clip.source.clone(), *target) >= 2;
+            if joined.len() < 2 || touched.iter().any(leaves_one) {
+                continue;
+            }
+            n_together += self.clips.iter().filter(of_group).count();
+            for clip in self.clips.iter_mut().filter(|clip| joined.contains(&clip.source)) {
+                clip.source.clone_from(&name);
+            }
+        }
+        if n_together > 0 {
+            folds::assign(&mut self.clips, &self.audio_dir)?;
+        }
+        Ok(n_together)
     }
 
     /// The class names in the order of [`Clip::target`].

@@ -121,8 +121,17 @@ pub(super) fn columns_of(path: &Path) -> io::Result<String> {
     Ok(reader.headers().map(|headers| headers.iter().collect::<Vec<_>>().join(", ")).unwrap_or_default())
 }
 
+/// What a table lists.
+pub(super) struct Found {
+    pub clips: Vec<Clip>,
+    /// How it was understood, where that is not plain.
+    pub notes: Vec<String>,
+    /// Whether folds were made here.
+    pub folds_made: bool,
+}
+
 /// The clips that a table lists, and how it was understood where that is not plain.
-pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<(Vec<Clip>, Vec<String>)> {
+pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Found> {
     let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     let table = Table { path, audio_dir };
     if bytes > MAX_BYTES {
@@ -186,7 +195,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<(Vec
     if !has_fold {
         folds::assign(&mut clips, path)?;
     }
-    Ok((clips, notes))
+    Ok(Found { clips, notes, folds_made: !has_fold })
 }
 
 /// What separates the fields of tables.

@@ -57,8 +57,14 @@ mod tests {
             source: "s".into(),
         };
         let clips = filenames.iter().map(clip).collect();
-        let catalog =
-            Catalog { name: "test".into(), audio_dir: "".into(), clips, unreadable: Vec::new(), notes: Vec::new() };
+        let catalog = Catalog {
+            name: "test".into(),
+            audio_dir: "".into(),
+            clips,
+            unreadable: Vec::new(),
+            notes: Vec::new(),
+            folds_made: false,
+        };
         let names = NpyNames::new(&catalog);
         catalog.clips.iter().map(|clip| names.of(clip)).collect()
     }

@@ -79,12 +79,26 @@ impl TinyAst {
 
     /// What the head sees of each input: `(batch, 1, n_mels, n_frames)` → `(batch, embed_dim)`.
     pub fn embed(&self, inputs: &Tensor, train: bool) -> Tensor {
+        self.through(inputs, train, |_| ())
+    }
+
+    /// What the network makes of each input early and late: the mean token behind the first block, and what the head sees;
+    /// `(batch, 1, n_mels, n_frames)` → `(batch, 2 · embed_dim)`.
+    fn stages(&self, inputs: &Tensor) -> Tensor {
+        let mut means = Vec::with_capacity(self.blocks.len() + 1);
+        let last = self.through(inputs, false, |tokens| means.push(tokens.mean_dim(1i64, false, None)));
+        Tensor::cat(&[&means[1.min(self.blocks.len())], &last], 1)
+    }
+
+    fn through(&self, inputs: &Tensor, train: bool, mut see: impl FnMut(&Tensor)) -> Tensor {
         let mut tokens = self.tokens(inputs, train);
         let n_tokens = tokens.size()[1];
+        see(&tokens);
         for (i, block) in self.blocks.iter().enumerate() {
             // Of the last block's tokens, a class token is the only one that is looked at.
             let lone = self.cls_token.is_some() && i + 1 == self.blocks.len();
             tokens = block.forward(&tokens, if lone { 1 } else { n_tokens }, train);
+            see(&tokens);
         }
         self.pool(&self.norm.forward(&tokens))
     }
@@ -111,6 +125,12 @@ pub fn predictions(model: &TinyAst, inputs: &Tensor) -> Tensor {
 /// What the head sees of clips, as the mean over their views, `(clips, embed_dim)`; `inputs` as for [`predictions`].
 pub fn embeddings(model: &TinyAst, inputs: &Tensor) -> Tensor {
     tch::no_grad(|| mean_of_views(model, &model.embed(inputs, false)))
+}
+
+/// What the network makes of clips early and late, as the mean over their views, `(clips, 2 · embed_dim)`; `inputs` as for [`predictions`].
+/// Behind the first block is still told apart what the classes did not need: together they know strange sounds better than either.
+pub fn stages(model: &TinyAst, inputs: &Tensor) -> Tensor {
+    tch::no_grad(|| mean_of_views(model, &model.stages(inputs)))
 }
 
 /// `(clips · n_views, n)` → `(clips, n)`.

@@ -77,7 +77,7 @@ impl Form {
 }
 
 fn write(network: &Checkpoint, form: Form, folder: &Path) -> Result<()> {
-    let Checkpoint { info, model, vs } = network;
+    let Checkpoint { info, model, vs, familiarity } = network;
     let weights = folder.join(WEIGHTS_FILE);
     let config = match form {
         Form::HuggingFace => {
@@ -88,7 +88,7 @@ fn write(network: &Checkpoint, form: Form, folder: &Path) -> Result<()> {
             serde_json::to_vec_pretty(&ViTFile::new(info))
         }
         Form::TinyAst => {
-            checkpoint::save(&weights, vs, info, Precision::Single)?;
+            checkpoint::save(&weights, vs, info, familiarity.as_ref(), Precision::Single)?;
             serde_json::to_vec_pretty(&TinyAstFile::new(info))
         }
     };

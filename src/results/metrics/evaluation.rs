@@ -7,9 +7,13 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::interval::Interval;
+use crate::training::calibration::Calibration;
 
 /// Probabilities count as at least this much in a loss, so that one certain mistake does not make a mean infinite.
 const MIN_PROBABILITY: f64 = 1e-12;
+
+/// Bins of confidence: few enough that each holds clips of a fold of some hundred.
+pub const RELIABILITY_BINS: usize = 10;
 
 /// One clip of the held-out fold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +73,9 @@ pub struct Evaluation {
     pub labels: Vec<String>,
     /// Every clip of the fold.
     pub clips: Vec<ScoredClip>,
+    /// What the probabilities were calibrated with; `None` where they are the network's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// How well one class is found. A share of nothing is `None`.
@@ -221,6 +228,14 @@ impl fmt::Display for Evaluation {
             "\nbalanced accuracy {balanced:.1} % (every class counts the same), macro F1 {:.2}",
             self.macro_f1()
         )?;
+        let ece = self.reliability(RELIABILITY_BINS).ece;
+        match &self.calibration {
+            Some(calibration) => write!(f, "\nexpected calibration error {ece:.2}; {calibration}")?,
+            None => write!(
+                f,
+                "\nexpected calibration error {ece:.2}; probabilities as the network says them, not calibrated"
+            )?,
+        }
         if interval.low <= self.chance() && accuracy > chance {
             write!(f, "\nThat is not above chance: so few clips cannot tell it from always naming one class.")?;
         } else if interval.low <= self.chance() {
@@ -253,7 +268,7 @@ pub(super) mod tests {
             ScoredClip::new(format!("{index}.wav"), *actual, probabilities.to_vec())
         };
         let labels = ('a'..).take(N).map(String::from).collect();
-        Evaluation { test_fold: 5, labels, clips: clips.iter().enumerate().map(scored).collect() }
+        Evaluation { test_fold: 5, labels, clips: clips.iter().enumerate().map(scored).collect(), calibration: None }
     }
 
     pub(crate) fn by_hand() -> Evaluation {

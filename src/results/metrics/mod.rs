@@ -5,5 +5,5 @@ mod evaluation;
 mod calibration;
 
 pub use calibration::{Reliability, ReliabilityBin};
-pub use evaluation::{ClassScore, Confusion, Evaluation, ScoredClip};
+pub use evaluation::{ClassScore, Confusion, Evaluation, RELIABILITY_BINS, ScoredClip};
 pub use interval::Interval;

@@ -1,18 +1,21 @@
 //! Classifying recordings with a checkpoint alone: it brings labels, settings and weights.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::{ClipConfig, Config, LongClips};
+use crate::dataset::measure::loudest_dbfs;
 use crate::dataset::preprocess::clips_of;
 use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
-use crate::model::tiny_ast::predictions;
+use crate::model::tiny_ast::{predictions, stages};
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
+use crate::training::familiarity::UNLIKE;
 use crate::training::input;
 use crate::training::paths::checkpoint_path;
 
@@ -22,6 +25,12 @@ const BATCH_SIZE: usize = 64;
 /// The released model with the project, from the project's folder: the good preset, trained on ESC-10 without its fold 1. Its sheet,
 /// what it was trained with and how well it does, lies beside it as JSON.
 pub const RELEASED: &str = "data/models/tinyast-esc10.safetensors";
+
+/// What a recording is called that is unlike everything a network was trained on.
+pub const NONE_OF_THESE: &str = "none of these";
+
+/// The level of 10 ms that is no louder than the least step of 16 bits, in dBFS.
+const SILENCE_DBFS: f64 = -90.3;
 
 /// A trained network with everything that turns a recording into what it takes.
 pub struct Classifier {
@@ -43,6 +52,63 @@ pub struct Prediction {
     pub ranked: Vec<(String, f32)>,
     /// What it thinks of each window, in their order.
     pub timeline: Vec<Window>,
+    /// Whether it is like what the network was trained on, or none of it.
+    pub standing: Standing,
+}
+
+/// How a recording compares with those a network was trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standing {
+    /// There is nothing to hear: no part of it is louder than the least step of 16 bits, because it is silent or because its channels cancel
+    /// each other.
+    Silent,
+    /// It is further from every class than nearly all recordings of the kind trained on: of a hundred such recordings that the network did not
+    /// know, this share or fewer lay as far away; at most 0.05.
+    Unlike(f64),
+    /// It is as near as such recordings are: this share of them lay as far away.
+    Like(f64),
+    /// The network knows no recordings to compare with.
+    Unknown,
+}
+
+impl Standing {
+    /// Whether the classes of the network should not be believed: the recording is of none of them.
+    pub fn is_none_of_these(self) -> bool {
+        matches!(self, Standing::Silent | Standing::Unlike(_))
+    }
+
+    /// In a word, for programs to read: `silent`, `unlike`, `like`, `unknown`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Silent => "silent",
+            Standing::Unlike(_) => "unlike",
+            Standing::Like(_) => "like",
+            Standing::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Silent => write!(f, "nothing to hear: silence, or channels that cancel each other"),
+            Standing::Unlike(share) => {
+                write!(f, "unlike what it was trained on: {:.0} of 100 such recordings lie as far away", 100.0 * share)
+            }
+            Standing::Like(_) => write!(f, "like what it was trained on"),
+            Standing::Unknown => write!(f, "not compared with what it was trained on"),
+        }
+    }
+}
+
+impl Prediction {
+    /// What to name the recording: its most probable class, or "none of these".
+    pub fn name(&self) -> &str {
+        match self.ranked.first() {
+            Some((label, _)) if !self.standing.is_none_of_these() => label,
+            _ => NONE_OF_THESE,
+        }
+    }
 }
 
 /// What the network thinks of one window of a recording.
@@ -92,18 +158,18 @@ impl Classifier {
         &self.checkpoint.info.labels
     }
 
-    /// Probability of every class. A recording longer than a clip is read as windows, whose probabilities are averaged; a
-    /// shorter one is padded with silence, as in training.
+    /// Probability of every class, calibrated where the checkpoint says how. A recording longer than a clip is read as windows, whose
+    /// probabilities are averaged; a shorter one is padded with silence, as in training.
     ///
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
     pub fn probabilities(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, usize)> {
-        let (mean, timeline) = self.listen(waveform)?;
+        let (mean, timeline, _) = self.listen(waveform)?;
         Ok((mean, timeline.len()))
     }
 
-    /// Probability of every class, as the mean of all windows and for each of them.
-    fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>)> {
+    /// Probability of every class, as the mean of all windows and for each of them, and how the recording stands.
+    fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>, Standing)> {
         let info = &self.checkpoint.info;
         let sample_rate = info.settings.features.sample_rate;
         let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
@@ -111,6 +177,7 @@ impl Classifier {
         let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
         let mut mean = vec![0.0; info.labels.len()];
         let mut timeline = Vec::with_capacity(windows.len());
+        let mut seen: Option<Tensor> = None;
         for batch in windows.chunks(BATCH_SIZE) {
             let mut inputs = Vec::with_capacity(batch.len());
             for (_, window) in batch {
@@ -119,6 +186,10 @@ impl Classifier {
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
             let each = predictions(&self.checkpoint.model, &inputs);
+            if self.checkpoint.familiarity.is_some() {
+                let stages = stages(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, true, Kind::Float);
+                seen = Some(seen.map_or(stages.shallow_clone(), |before| before + &stages));
+            }
             let rows = Vec::<Vec<f32>>::try_from(each)
                 .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
             for ((start_s, samples), probabilities) in batch.iter().zip(rows) {
@@ -128,7 +199,20 @@ impl Classifier {
                 timeline.push(Window { start_s, end_s: end_s.min(waveform.duration_s()), probabilities });
             }
         }
-        Ok((mean, timeline))
+        if let Some(calibration) = &info.calibration {
+            calibration.apply(&mut mean);
+            timeline.iter_mut().for_each(|window| calibration.apply(&mut window.probabilities));
+        }
+        let standing = match (&self.checkpoint.familiarity, seen) {
+            _ if loudest_dbfs(waveform) <= SILENCE_DBFS => Standing::Silent,
+            (Some(familiarity), Some(seen)) => {
+                let distances = familiarity.distances_of(&(seen / windows.len() as f64))?;
+                let share = familiarity.share_as_far(distances.first().copied().unwrap_or(f32::INFINITY));
+                if share <= UNLIKE { Standing::Unlike(share) } else { Standing::Like(share) }
+            }
+            _ => Standing::Unknown,
+        };
+        Ok((mean, timeline, standing))
     }
 
     /// Classifies one file in any format the crate reads.
@@ -144,7 +228,7 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::probabilities`].
     pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
-        let (probabilities, mut timeline) = self.listen(waveform)?;
+        let (probabilities, mut timeline, standing) = self.listen(waveform)?;
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         let ranked = order.iter().map(|&class| (self.labels()[class].clone(), probabilities[class])).collect();
@@ -152,7 +236,7 @@ impl Classifier {
             window.probabilities = order.iter().map(|&class| window.probabilities[class]).collect();
         }
         let (duration_s, windows) = (waveform.duration_s(), timeline.len());
-        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline })
+        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline, standing })
     }
 }
 

@@ -5,7 +5,7 @@ mod listening;
 mod folder;
 mod examples;
 
-pub use classifier::{Classifier, Prediction, RELEASED, Window};
+pub use classifier::{Classifier, NONE_OF_THESE, Prediction, RELEASED, Standing, Window};
 pub use examples::copy_examples;
 pub use folder::{FolderPredictions, predict_folder};
 pub use listening::Listening;

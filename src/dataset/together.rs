@@ -1,0 +1,173 @@
+//! Recordings that hold the same sound stay in one fold, where folds are made here.
+//!
+//! [`crate::acquire`] looks for them and keeps what it found beside the spectrograms; opening the data set then counts every group as one
+//! source. What was found is of those very files: where one has changed since, it counts no more, and folds are those of the names alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::dataset::catalog::Catalog;
+use crate::dataset::copies::copies;
+use crate::error::{Error, Result};
+use crate::files::{self, content};
+
+/// Beside the spectrograms.
+const FILE: &str = "copies.json";
+
+/// Groups of recordings that hold the same sound, by name.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Found {
+    /// A hash of the names and stamps of all files looked at.
+    files: String,
+    groups: Vec<Vec<String>>,
+}
+
+/// Looks for recordings that hold the same sound, in a data set whose folds are made here, and keeps what it found. The recordings are read
+/// only where one has changed since the last look.
+///
+/// # Errors
+/// [`Error::Io`] when the result cannot be written.
+pub(crate) fn look(config: &Config, catalog: &Catalog) -> Result<()> {
+    if !catalog.folds_made || known(config, catalog).is_some() {
+        return Ok(());
+    }
+    let found = Found { files: identity(catalog), groups: groups(catalog) };
+    let path = path(config);
+    files::create_dir(&config.data.processed_dir)?;
+    let json = serde_json::to_vec_pretty(&found).map_err(|error| Error::io("write", &path)(error.into()))?;
+    files::write_bytes(&path, &json)
+}
+
+/// The data set with the recordings that were found to hold the same sound in one fold, and a note that says so.
+///
+/// # Errors
+/// As [`Catalog::keep_together`].
+pub(crate) fn apply(config: &Config, mut catalog: Catalog) -> Result<Catalog> {
+    if let Some(found) = known(config, &catalog) {
+        let n = catalog.keep_together(&found.groups)?;
+        if n > 0 {
+            let first = found.groups.first().map(|group| group.join(" and ")).unwrap_or_default();
+            catalog.notes.push(format!("{n} recordings hold the same sound as another and share its fold: {first}, …"));
+        }
+    }
+    Ok(catalog)
+}
+
+fn path(config: &Config) -> PathBuf {
+    config.data.processed_dir.join(FILE)
+}
+
+/// What was found in these very files.
+fn known(config: &Config, catalog: &Catalog) -> Option<Found> {
+    if !catalog.folds_made {
+        return None;
+    }
+    let found: Found = serde_json::from_slice(&fs::read(path(config)).ok()?).ok()?;
+    (found.files == identity(catalog)).then_some(found)
+}
+
+fn identity(catalog: &Catalog) -> String {
+    let of = |clip| {
+        [catalog.path(clip).to_string_lossy().into_owned(), content::stamp(&catalog.path(clip)).unwrap_or_default()]
+    };
+    let texts: Vec<String> = catalog.clips.iter().flat_map(of).collect();
+    content::hash_texts(texts.iter().map(String::as_str))
+}
+
+/// Pairs that share a recording make one group.
+fn groups(catalog: &Catalog) -> Vec<Vec<String>> {
+    let mut group_of: Vec<usize> = (0..catalog.clips.len()).collect();
+    for copy in copies(catalog) {
+        let (a, b) = (group_of[copy.clips.0], group_of[copy.clips.1]);
+        let (low, high) = (a.min(b), a.max(b));
+        group_of.iter_mut().filter(|group| **group == high).for_each(|group| *group = low);
+    }
+    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (clip, group) in catalog.clips.iter().zip(group_of) {
+        groups.entry(group).or_default().push(clip.filename.clone());
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{DataConfig, DataSource};
+    use crate::dataset::acquire::{acquire, open_catalog};
+    use crate::dataset::demo;
+    use crate::front_end::audio::{self, Waveform};
+
+    fn folder(root: &Path) -> Config {
+        for class in [7, 8] {
+            for take in 0..6 {
+                let sound = demo::synthesize(0, class, 1 + take % 5, take as usize, 0);
+                let dir = root.join("sounds").join(format!("class {class}"));
+                fs::create_dir_all(&dir).unwrap();
+                audio::write_wav(&dir.join(format!("{take}.wav")), &sound).unwrap();
+                if class == 8 && take == 0 {
+                    // The same, quieter, under six other names: by chance they would not all be in one fold.
+                    for copy in 0..6 {
+                        let samples = sound.samples.iter().map(|sample| 0.5 * sample).collect();
+                        let quieter = Waveform { samples, sample_rate: sound.sample_rate };
+                        audio::write_wav(&dir.join(format!("copy {copy}.wav")), &quieter).unwrap();
+                    }
+                }
+            }
+        }
+        let data = DataConfig {
+            source: DataSource::Folder(root.join("sounds")),
+            processed_dir: root.join("processed"),
+            ..DataConfig::default()
+        };
+        Config { data, ..Config::default() }
+    }
+
+    fn folds_of_copies(catalog: &Catalog) -> Vec<u32> {
+        let is_copy = |name: &str| name.contains("copy") || name == "class 8/0.wav";
+        let mut folds: Vec<u32> =
+            catalog.clips.iter().filter(|clip| is_copy(&clip.filename)).map(|clip| clip.fold).collect();
+        folds.sort_unstable();
+        folds.dedup();
+        folds
+    }
+
+    #[test]
+    fn copies_share_a_fold_once_the_data_set_was_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = folder(dir.path());
+        assert!(folds_of_copies(&open_catalog(&config).unwrap()).len() > 1);
+        let acquired = acquire(&config).unwrap();
+        assert_eq!(folds_of_copies(&acquired).len(), 1);
+        assert!(acquired.notes.iter().any(|note| note.contains("hold the same sound")), "{:?}", acquired.notes);
+        let opened = open_catalog(&config).unwrap();
+        assert_eq!(opened.clips, acquired.clips);
+        assert_eq!(opened.folds().len(), 5);
+    }
+
+    #[test]
+    fn what_was_found_counts_no_more_once_a_file_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = folder(dir.path());
+        acquire(&config).unwrap();
+        let sounds = dir.path().join("sounds/class 8");
+        fs::remove_file(sounds.join("copy 0.wav")).unwrap();
+        assert!(folds_of_copies(&open_catalog(&config).unwrap()).len() > 1);
+        assert_eq!(folds_of_copies(&acquire(&config).unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn a_class_of_copies_keeps_its_sources() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = folder(dir.path());
+        let sounds = dir.path().join("sounds/class 8");
+        (1..6).for_each(|take| fs::remove_file(sounds.join(format!("{take}.wav"))).unwrap());
+        let catalog = acquire(&config).unwrap();
+        assert!(folds_of_copies(&catalog).len() > 1, "all of the class would be in one fold");
+    }
+}
