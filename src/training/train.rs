@@ -136,7 +136,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let clock = if config.train.minutes.is_some() { Instant::now() } else { started };
     // A run that goes on keeps the number it chose.
     let corrected = config.train.minutes.filter(|_| run.history.is_empty());
-    if is_best(config, &run.history) && !run.history.is_empty() {
+    if config.train.patience.is_some() && !run.history.is_empty() && is_best(config, &run.history) {
         // Stopped between its state and its checkpoint.
         trainer.averaged(|_, vs| save(config, vs, &run, None))?;
     }
@@ -182,9 +182,12 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         }
         if let Some(minutes) = corrected {
             let (took_s, left_s) = (clock.elapsed().as_secs_f64(), 60.0 * minutes - started.elapsed().as_secs_f64());
-            epochs = budget::again(&config.train, epochs, epoch, loader.n_batches(), took_s, left_s);
-            run.run.train.epochs = epochs;
-            observer.plan(epochs);
+            let corrected = budget::again(&config.train, epochs, epoch, loader.n_batches(), took_s, left_s);
+            if corrected != epochs {
+                epochs = corrected;
+                run.run.train.epochs = epochs;
+                observer.plan(epochs);
+            }
         }
         run.history.push(EpochRecord {
             epoch,
