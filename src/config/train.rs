@@ -57,7 +57,8 @@ pub struct TrainConfig {
     pub resume: bool,
     /// Where the network runs.
     pub device: DeviceChoice,
-    /// On CUDA, whether matrix products run in half precision.
+    /// On CUDA, whether matrix products run in half precision. On an H200 networks of this size trained no faster with it, and libtorch warns of
+    /// the call that tch makes for it, three lines a step.
     pub mixed_precision: bool,
 }
 
@@ -150,7 +151,7 @@ impl Default for TrainConfig {
             loader_threads: 0,
             resume: true,
             device: DeviceChoice::Auto,
-            mixed_precision: true,
+            mixed_precision: false,
         }
     }
 }

@@ -9,6 +9,10 @@ use tch::{Device, Kind, Tensor};
 use crate::config::{Schedule, TrainConfig};
 use crate::error::{Error, Result};
 
+/// Every variable begins at a multiple of so many numbers, 64 bytes: CUDA's kernels read several numbers at once, and refuse to where
+/// they do not lie at such an address. Between them are zeros, which no step moves.
+const ALIGNMENT: i64 = 16;
+
 /// The weights of a network as one vector.
 #[derive(Debug)]
 pub struct FlatWeights {
@@ -37,7 +41,7 @@ impl FlatWeights {
                 true => others.push(variable),
             }
         }
-        let n_decayed = matrices.iter().map(|matrix| matrix.numel() as i64).sum();
+        let n_decayed = matrices.iter().map(|matrix| aligned(matrix.numel() as i64)).sum();
         let mut parameters = matrices;
         parameters.extend(others);
         Ok(FlatWeights {
@@ -55,8 +59,7 @@ impl FlatWeights {
     pub fn gradient(&self, loss: &Tensor) -> Result<Tensor> {
         let torch = |source| Error::Torch { action: "computing gradients", source };
         let gradients = Tensor::f_run_backward(&[loss], &self.parameters, false, false).map_err(torch)?;
-        let flat: Vec<Tensor> = gradients.iter().map(|gradient| gradient.reshape([-1])).collect();
-        Tensor::f_cat(&flat, 0).map_err(torch)
+        Tensor::f_cat(&laid_out(&gradients), 0).map_err(torch)
     }
 
     /// Puts other numbers in the place of the weights.
@@ -77,11 +80,29 @@ impl FlatWeights {
     }
 }
 
+/// A length with the zeros behind it.
+fn aligned(length: i64) -> i64 {
+    (length as u64).next_multiple_of(ALIGNMENT as u64) as i64
+}
+
+/// The numbers of some tensors, each with the zeros behind it.
+fn laid_out(tensors: &[Tensor]) -> Vec<Tensor> {
+    let mut parts = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let length = tensor.numel() as i64;
+        parts.push(tensor.reshape([-1]));
+        if aligned(length) > length {
+            parts.push(Tensor::zeros([aligned(length) - length], (tensor.kind(), tensor.device())));
+        }
+    }
+    parts
+}
+
 /// One flat tensor of the variables' numbers, whose views take their place.
 fn flatten(variables: &mut [Tensor], device: Device) -> Result<Tensor> {
     let torch = |source| Error::Torch { action: "gathering weights", source };
     let _no_grad = tch::no_grad_guard();
-    let parts: Vec<Tensor> = variables.iter().map(|variable| variable.reshape([-1])).collect();
+    let parts = laid_out(variables);
     let flat = match parts.is_empty() {
         true => Tensor::zeros([0], (Kind::Float, device)),
         false => Tensor::f_cat(&parts, 0).map_err(torch)?,
@@ -90,7 +111,7 @@ fn flatten(variables: &mut [Tensor], device: Device) -> Result<Tensor> {
     for variable in variables {
         let length = variable.numel() as i64;
         variable.f_set_data(&flat.narrow(0, start, length).view_as(variable)).map_err(torch)?;
-        start += length;
+        start += aligned(length);
     }
     Ok(flat)
 }
@@ -203,6 +224,25 @@ mod tests {
         let inputs = Tensor::from_slice(&[0.3f32, -1.0, 2.0 + step as f32]).view([1, 3]);
         let targets = Tensor::from_slice(&[1.0f32, -2.0]).view([1, 2]);
         (layer.forward(&inputs) - targets).square().sum(Kind::Float)
+    }
+
+    #[test]
+    fn every_variable_lies_where_a_gpu_can_read_it_and_nothing_moves_between_them() {
+        let (vs, layer) = layer();
+        let mut weights = FlatWeights::new(&vs).unwrap();
+        for variable in vs.variables().values() {
+            assert_eq!(variable.data_ptr() as usize % 64, weights.values.data_ptr() as usize % 64);
+        }
+        // 2 × 3 weights and 2 biases, each with zeros up to 16.
+        assert_eq!((weights.values.size1().unwrap(), weights.n_decayed), (32, 16));
+        let mut optimizer = AdamW::new(&weights, 0.1);
+        for step in 0..3 {
+            let gradient = weights.gradient(&loss(&layer, step)).unwrap();
+            optimizer.step(&mut weights, &gradient, 0.1);
+        }
+        for gap in [weights.values.narrow(0, 6, 10), weights.values.narrow(0, 18, 14)] {
+            assert_eq!(gap.abs().max().double_value(&[]), 0.0);
+        }
     }
 
     #[test]

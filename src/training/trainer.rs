@@ -53,7 +53,10 @@ impl Trainer {
     /// # Errors
     /// [`crate::error::Error::Torch`] when a parameter has no part in the loss.
     pub fn step(&mut self, inputs: &Tensor, targets: &Tensor, epoch: usize, step: usize, rate: f64) -> Result<Step> {
-        let forward = || tch::autocast(self.half_precision, || self.model.forward_t(inputs, true));
+        let forward = || match self.half_precision {
+            true => tch::autocast(true, || self.model.forward_t(inputs, true)),
+            false => self.model.forward_t(inputs, true),
+        };
         let logits = with_seed(stream(self.config.seed, epoch, step as u64), forward); // (batch, num_classes)
         let loss = cross_entropy(&logits, targets, self.config.label_smoothing);
         let mut gradient = match self.half_precision {
