@@ -14,7 +14,7 @@ from steps import ROOT, Clock, run
 DATA = Path("target", "study")
 DATASET = os.environ.get("STUDY_DATASET") or "esc10"
 MODELS = ROOT / "data" / "models"
-OWN_SETS = ("short", "mixed", "long", "few", "uneven", "quiet-rate", "whole", "official", "demo")
+OWN_SETS = ("short", "mixed", "long", "few", "uneven", "quiet-rate", "whole", "official", "many", "demo")
 RELEASED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
@@ -36,15 +36,24 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
 
 def own_data(clock: Clock, libtorch: Path) -> None:
     """`examples/own_data.rs`: the sets, then each by the notebook's former default and by settings that fit."""
+    on_sets(clock, libtorch, "own_data", [[name, recipe] for name in OWN_SETS for recipe in ("quick", "fitted")])
+
+
+def unknown(clock: Clock, libtorch: Path) -> None:
+    """`examples/unknown.rs`: each pair of classes left out once."""
+    on_sets(clock, libtorch, "unknown", [[str(pair)] for pair in range(5)])
+
+
+def on_sets(clock: Clock, libtorch: Path, example: str, runs: list[list[str]]) -> None:
+    """The sets made from the recordings of ESC10_DIR, an example's runs on them, and its table."""
     env = {**kernel.build_environment(libtorch), "GOMP_SPINCOUNT": kernel.SPIN_COUNT}
-    program = ["cargo", "run", "-q", "--locked", "--no-default-features", "--features", "pipeline", "--example", "own_data", "--"]
+    program = ["cargo", "run", "-q", "--locked", "--no-default-features", "--features", "pipeline", "--example"]
     with clock.step("own data: the sets"):
-        run([*program, "make", esc10.packing_script().parent], env=env)
-    for name in OWN_SETS:
-        for recipe in ("quick", "fitted"):
-            with clock.step(f"own data: {name}, {recipe}"):
-                run([*program, "run", name, recipe], env=env)
-    run([*program, "table"], env=env)
+        run([*program, "own_data", "--", "make", esc10.packing_script().parent], env=env)
+    for words in runs:
+        with clock.step(f"{example}: {', '.join(words)}"):
+            run([*program, example, "--", "run", *words], env=env)
+    run([*program, example, "--", "table"], env=env)
 
 
 def release(clock: Clock, libtorch: Path) -> None:

@@ -103,6 +103,7 @@ COMMANDS = {
     "test-browser": test_browser,
     "run-esc10": run_esc10,
     "own-data": with_libtorch(study.own_data),
+    "unknown": with_libtorch(study.unknown),
     "five-folds": with_libtorch(study.release),
     "ablation": with_libtorch(study.study, "ablation"),
     "first-recipe": with_libtorch(study.study, "first"),
