@@ -41,7 +41,8 @@ impl Case {
     }
 
     fn config(&self, source: DataSource) -> Config {
-        let data = DataConfig { source, metadata_path: None, raw_dir: self.path("raw"), ..Default::default() };
+        let (raw_dir, processed_dir) = (self.path("raw"), self.path("processed"));
+        let data = DataConfig { source, metadata_path: None, raw_dir, processed_dir, ..Default::default() };
         Config { data, ..Default::default() }
     }
 
