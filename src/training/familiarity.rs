@@ -74,7 +74,7 @@ impl Familiarity {
     pub fn refer_to(&mut self, others: &Tensor) -> Result<bool> {
         self.distances = self.distances_of(others)?;
         self.distances.sort_by(f32::total_cmp);
-        Ok(self.distances.len() >= MIN_REFERENCE && self.distances.iter().all(|distance| distance.is_finite()))
+        Ok(self.n_reference() >= MIN_REFERENCE && self.distances.iter().all(|distance| distance.is_finite()))
     }
 
     /// Compares with what another one compares with: one of a network of the same recipe.
