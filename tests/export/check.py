@@ -30,6 +30,7 @@ TOLERANCE = 1e-5
 # Of a probability that starts from a recording: librosa's spectrogram stands before the network.
 RECORDING_TOLERANCE = 1e-3
 VIEWS = "def views"
+CALIBRATE = "calibration ="
 # Each snippet by words that only it has, the network it is for, and the files of the export it needs.
 SNIPPETS = [
     ("from_pretrained", "quick", ["config.json", "model.safetensors"]),
@@ -88,11 +89,11 @@ def check_snippet(code: str, folder: pathlib.Path, files: list[str]) -> float:
     return largest
 
 
-def check_recording(views: str, network: str, folder: pathlib.Path, files: list[str]) -> float:
+def check_recording(views: str, network: str, calibrate: str, folder: pathlib.Path, files: list[str]) -> float:
     """The largest difference between a recording's probabilities and ours, by the snippets that make views and judge them."""
     inputs = run(views, folder, [], None)["inputs"]
-    logits = run(network, folder, files, inputs)["logits"]
-    return float(numpy.abs(logits.softmax(-1).mean(0).detach().numpy() - numpy.load(folder / "probabilities.npy")).max())
+    probabilities = run(f"{network}\n{calibrate}", folder, files, inputs)["probabilities"]
+    return float(numpy.abs(probabilities.detach().numpy() - numpy.load(folder / "probabilities.npy")).max())
 
 
 def check_files(folder: pathlib.Path) -> None:
@@ -133,7 +134,7 @@ def main() -> None:
         failed |= not largest <= TOLERANCE
         print(f"{words:16} {network:6} largest difference of a logit {largest:.1e} (limit {TOLERANCE:.0e})", flush=True)
     words, network, files = next(snippet for snippet in SNIPPETS if snippet[1] == "good")
-    largest = check_recording(named(VIEWS), named(words), folder / network, files)
+    largest = check_recording(named(VIEWS), named(words), named(CALIBRATE), folder / network, files)
     failed |= not largest <= RECORDING_TOLERANCE
     print(f"{VIEWS:16} {network:6} largest difference of a probability {largest:.1e} (limit {RECORDING_TOLERANCE:.0e})", flush=True)
     if len(used) != len(codes):
