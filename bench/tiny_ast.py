@@ -17,9 +17,10 @@ INFO_KEY = "audio_transformer"
 
 
 def read(path: str | pathlib.Path) -> tuple[dict, dict[str, Tensor]]:
-    """The description of a file and its tensors."""
+    """The description of a file and the network's tensors; what else lies there tells what is like the recordings it knows."""
     with safetensors.safe_open(path, "pt") as file:
-        return json.loads(file.metadata()[INFO_KEY]), {name: file.get_tensor(name) for name in file.keys()}
+        names = [name for name in file.keys() if not name.startswith("familiarity.")]
+        return json.loads(file.metadata()[INFO_KEY]), {name: file.get_tensor(name) for name in names}
 
 
 class Attention(nn.Module):

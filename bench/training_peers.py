@@ -163,6 +163,7 @@ class Classifier:
     def __init__(self, path: str, network: str) -> None:
         info, weights = tiny_ast.read(path)
         self.labels, self.features = info["labels"], info["settings"]["features"]
+        self.temperature = (info.get("calibration") or {"temperature": 1.0})["temperature"]
         self.input_size, self.view = info["model"]["input_size"], info["model"]["view"]
         weights = {name: values.float() for name, values in weights.items()}
         self.n_samples = round(info["settings"]["clip"]["duration_s"] * self.features["sample_rate"])
@@ -193,7 +194,9 @@ class Classifier:
         inputs = torch.from_numpy(np.stack([self.normalized(view) for view in self.views(mel)]))[:, None]
         if self.view == "Whole":
             inputs = F.interpolate(inputs, self.input_size, mode="bilinear", antialias=True)
-        top = self.forward(inputs).softmax(-1).mean(0).topk(TOP)
+        mean = self.forward(inputs).softmax(-1).mean(0)
+        tempered = mean ** (1 / self.temperature)
+        top = (tempered / tempered.sum()).topk(TOP)
         return [(self.labels[i], p) for p, i in zip(top.values.tolist(), top.indices.tolist())]
 
     def normalized(self, mel):

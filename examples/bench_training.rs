@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Job::Threads => json!({ "threads": tch::get_num_threads() }),
             Job::Start { preset, path } => {
                 let run = Run::new(preset.preset(), &path)?;
-                let answer = json!({ "parameters": run.weights.values.numel() });
+                let answer = json!({ "parameters": run.model.config().n_parameters(NUM_CLASSES) });
                 runs.insert(preset, run);
                 answer
             }
