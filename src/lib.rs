@@ -96,7 +96,8 @@ pub use results::{
     evaluate::evaluate,
     export,
     predict::{
-        Classifier, FolderPredictions, Listening, Prediction, RELEASED, Standing, Window, copy_examples, predict_folder,
+        Classifier, FolderPredictions, Listening, NONE_OF_THESE, Prediction, RELEASED, Standing, Window, copy_examples,
+        predict_folder,
     },
     release,
 };
