@@ -141,9 +141,10 @@ impl Dataset {
         while kept.len() < wanted {
             let given = |target: usize| 1.0 - left[target] as f64 / of_class[target] as f64;
             let allowed = |source: &Vec<usize>| {
-                let target = self.clips[source[0]].target;
-                let of_target = source.iter().filter(|index| self.clips[**index].target == target).count();
-                2 * (left[target].saturating_sub(of_target)) >= of_class[target]
+                source.iter().map(|index| self.clips[*index].target).all(|target| {
+                    let of_target = source.iter().filter(|index| self.clips[**index].target == target).count();
+                    2 * (left[target] - of_target) >= of_class[target]
+                })
             };
             let next = (0..sources.len()).filter(|&place| allowed(&sources[place])).min_by(|&a, &b| {
                 let [a, b] = [a, b].map(|place| given(self.clips[sources[place][0]].target));
@@ -371,6 +372,12 @@ mod tests {
         let split = dataset.split(&config).unwrap();
         let kept = |target| split.calibration.iter().filter(|i| dataset.clips[**i].target == target).count();
         assert_eq!([kept(0), kept(1), kept(2)], [0, 2, 2]);
+        // Sources of two classes count in both: the only source of class 0 stays, whatever else it holds.
+        for clip in dataset.clips.iter_mut().filter(|clip| clip.fold < 3 && clip.target == 2) {
+            clip.source = "only".into();
+        }
+        let split = dataset.split(&config).unwrap();
+        assert!(split.calibration.iter().all(|index| dataset.clips[*index].source != "only"));
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub(crate) fn look(config: &Config, catalog: &Catalog) -> Result<()> {
 /// As [`Catalog::keep_together`].
 pub(crate) fn apply(config: &Config, mut catalog: Catalog) -> Result<Catalog> {
     if let Some(found) = known(config, &catalog) {
-        let n = catalog.keep_together(&found.groups)?;
-        if n > 0 {
-            let first = found.groups.first().map(|group| group.join(" and ")).unwrap_or_default();
+        let together = catalog.keep_together(found.groups)?;
+        if let Some(first) = together.first() {
+            let (n, first) = (together.iter().map(Vec::len).sum::<usize>(), first.join(" and "));
             catalog.notes.push(format!("{n} recordings hold the same sound as another and share its fold: {first}, …"));
         }
     }
@@ -169,5 +169,6 @@ mod tests {
         (1..6).for_each(|take| fs::remove_file(sounds.join(format!("{take}.wav"))).unwrap());
         let catalog = acquire(&config).unwrap();
         assert!(folds_of_copies(&catalog).len() > 1, "all of the class would be in one fold");
+        assert!(catalog.notes.is_empty(), "what was not done is not told: {:?}", catalog.notes);
     }
 }

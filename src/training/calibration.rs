@@ -10,6 +10,9 @@ const MIN_PROBABILITY: f64 = 1e-12;
 const RANGE: (f64, f64) = (0.1, 10.0);
 const STEP: f64 = 1.01;
 
+/// From fewer recordings than this nothing is learned of how sure a network may be.
+const LEAST: usize = 8;
+
 /// What turns a network's probabilities into ones that come true as often as they say: temperature scaling (Guo et al., *On Calibration of
 /// Modern Neural Networks*, 2017, <https://arxiv.org/abs/1706.04599>), on the probabilities of a recording, which are a mean over windows.
 /// It never changes which class is the most probable one.
@@ -31,7 +34,7 @@ impl fmt::Display for Calibration {
 
 impl Calibration {
     /// Fits the temperature with the smallest mean loss on recordings that the network was not trained on: the probabilities it gave to each
-    /// class, and the class. `None` without any, and of a network with one class.
+    /// class, and the class. `None` with fewer than eight, and of a network with one class.
     ///
     /// As in Platt's scaling (1999), the target of a recording's class is not 1 but (n + 1) / (n + 2): some recordings, all of them right, do
     /// not make a network certain.
@@ -39,7 +42,7 @@ impl Calibration {
         let logs: Vec<(Vec<f64>, usize)> =
             recordings.into_iter().map(|(probabilities, class)| (logarithms(probabilities), class)).collect();
         let num_classes = logs.first()?.0.len();
-        if num_classes < 2 {
+        if num_classes < 2 || logs.len() < LEAST {
             return None;
         }
         let doubt = 1.0 / (logs.len() as f64 + 2.0);
@@ -129,6 +132,8 @@ mod tests {
 
     #[test]
     fn nothing_to_fit_on_is_no_calibration() {
+        let seven = &recordings(100, 0.7)[..7];
+        assert_eq!(Calibration::fit(seven.iter().map(|(given, class)| (given.as_slice(), *class))), None);
         assert_eq!(Calibration::fit(Vec::new()), None);
         assert_eq!(Calibration::fit([([1.0f32].as_slice(), 0)]), None);
     }

@@ -53,7 +53,8 @@ pub fn sweep(configs: &[Config]) -> Result<Sweep> {
             if ours.stop.load(Ordering::Relaxed) {
                 return;
             }
-            ours.begun().push(Run::start(config).map_err(|error| error.to_string()));
+            let run = Run::start(config).map_err(|error| error.to_string());
+            ours.begun().push(run);
             while ours.is_running() {
                 if ours.stop.load(Ordering::Relaxed) {
                     ours.stop_last();

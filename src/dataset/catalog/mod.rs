@@ -34,7 +34,7 @@ pub use walk::{AUDIO_EXTENSIONS, Faults, PASSED_OVER_EXTENSIONS, Walk, audio_fil
 pub(crate) use walk::{has_extension, is_audio};
 
 /// The clips of a data set, in the order of its table (or of their paths).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// Short name: `esc50`, `esc10`, or the folder's.
     pub name: String,
@@ -203,15 +203,15 @@ impl Catalog {
     }
 
     /// Takes each group of clips, by name, for clips of one source, and makes the folds anew, if folds were made here. A group that would leave a
-    /// class with a single source stays as it is. Returns how many clips were put together.
+    /// class with a single source stays as it is. Returns those that were put together.
     ///
     /// # Errors
     /// None where the catalog could be made.
-    pub(crate) fn keep_together(&mut self, groups: &[Vec<String>]) -> Result<usize> {
+    pub(crate) fn keep_together(&mut self, groups: Vec<Vec<String>>) -> Result<Vec<Vec<String>>> {
         if !self.folds_made {
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        let mut n_together = 0;
+        let mut together = Vec::new();
         for group in groups {
             let members: BTreeSet<&str> = group.iter().map(String::as_str).collect();
             let of_group = |clip: &&Clip| members.contains(clip.filename.as_str());
@@ -229,15 +229,15 @@ impl Catalog {
             if joined.len() < 2 || touched.iter().any(leaves_one) {
                 continue;
             }
-            n_together += self.clips.iter().filter(of_group).count();
             for clip in self.clips.iter_mut().filter(|clip| joined.contains(&clip.source)) {
                 clip.source.clone_from(&name);
             }
+            together.push(group);
         }
-        if n_together > 0 {
+        if !together.is_empty() {
             folds::assign(&mut self.clips, &self.audio_dir)?;
         }
-        Ok(n_together)
+        Ok(together)
     }
 
     /// The class names in the order of [`Clip::target`].

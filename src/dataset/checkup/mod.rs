@@ -265,14 +265,7 @@ mod tests {
             source: filename.rsplit_once('.').map_or(*filename, |(stem, _)| stem).into(),
         };
         let clips = clips.iter().map(clip).collect();
-        Catalog {
-            name: "test".into(),
-            audio_dir: "".into(),
-            clips,
-            unreadable: Vec::new(),
-            notes: Vec::new(),
-            folds_made: false,
-        }
+        Catalog { name: "test".into(), clips, ..Catalog::default() }
     }
 
     fn sound() -> Measured {

@@ -57,14 +57,7 @@ mod tests {
             source: "s".into(),
         };
         let clips = filenames.iter().map(clip).collect();
-        let catalog = Catalog {
-            name: "test".into(),
-            audio_dir: "".into(),
-            clips,
-            unreadable: Vec::new(),
-            notes: Vec::new(),
-            folds_made: false,
-        };
+        let catalog = Catalog { name: "test".into(), clips, ..Catalog::default() };
         let names = NpyNames::new(&catalog);
         catalog.clips.iter().map(|clip| names.of(clip)).collect()
     }

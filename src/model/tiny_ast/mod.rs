@@ -15,5 +15,5 @@ pub(crate) use layers::noise;
 pub(crate) use layers::{INIT_STDEV, LAYER_NORM_EPS};
 #[cfg(test)]
 pub(crate) use network::probabilities;
-pub use network::{TinyAst, embeddings, predictions, stages};
+pub use network::{TinyAst, embeddings, judge, predictions, stages};
 pub use summary::{LayerSummary, ModelSummary};

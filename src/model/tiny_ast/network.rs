@@ -83,11 +83,11 @@ impl TinyAst {
     }
 
     /// What the network makes of each input early and late: the mean token behind the first block, and what the head sees;
-    /// `(batch, 1, n_mels, n_frames)` → `(batch, 2 · embed_dim)`.
-    fn stages(&self, inputs: &Tensor) -> Tensor {
+    /// `(batch, 1, n_mels, n_frames)` → `(batch, embed_dim)` each.
+    fn early_and_late(&self, inputs: &Tensor) -> (Tensor, Tensor) {
         let mut means = Vec::with_capacity(self.blocks.len() + 1);
-        let last = self.through(inputs, false, |tokens| means.push(tokens.mean_dim(1i64, false, None)));
-        Tensor::cat(&[&means[1.min(self.blocks.len())], &last], 1)
+        let late = self.through(inputs, false, |tokens| means.push(tokens.mean_dim(1i64, false, None)));
+        (means.swap_remove(1.min(self.blocks.len())), late)
     }
 
     fn through(&self, inputs: &Tensor, train: bool, mut see: impl FnMut(&Tensor)) -> Tensor {
@@ -130,7 +130,16 @@ pub fn embeddings(model: &TinyAst, inputs: &Tensor) -> Tensor {
 /// What the network makes of clips early and late, as the mean over their views, `(clips, 2 · embed_dim)`; `inputs` as for [`predictions`].
 /// Behind the first block is still told apart what the classes did not need: together they know strange sounds better than either.
 pub fn stages(model: &TinyAst, inputs: &Tensor) -> Tensor {
-    tch::no_grad(|| mean_of_views(model, &model.stages(inputs)))
+    judge(model, inputs).1
+}
+
+/// [`predictions`] and [`stages`] of clips by one pass through the network.
+pub fn judge(model: &TinyAst, inputs: &Tensor) -> (Tensor, Tensor) {
+    tch::no_grad(|| {
+        let (early, late) = model.early_and_late(inputs);
+        let probabilities = late.apply(&model.head).softmax(-1, Kind::Float);
+        (mean_of_views(model, &probabilities), mean_of_views(model, &Tensor::cat(&[early, late], 1)))
+    })
 }
 
 /// `(clips · n_views, n)` → `(clips, n)`.
@@ -179,6 +188,18 @@ mod tests {
             let alone = tch::no_grad(|| model.forward_t(&inputs.narrow(0, 1, 1), false));
             let difference = (together.narrow(0, 1, 1) - alone).abs().max().double_value(&[]);
             assert!(difference < 1e-5, "{difference}");
+        }
+    }
+
+    #[test]
+    fn one_pass_says_what_two_say() {
+        for config in architectures() {
+            let (_vs, model) = model(&config);
+            let inputs = inputs(2 * config.n_views() as i64, &config);
+            let (said, seen) = judge(&model, &inputs);
+            assert_eq!(said, predictions(&model, &inputs));
+            let dim = config.embed_dim as i64;
+            assert_eq!(seen.narrow(1, dim, dim), embeddings(&model, &inputs));
         }
     }
 

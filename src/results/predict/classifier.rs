@@ -12,7 +12,7 @@ use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
-use crate::model::tiny_ast::{predictions, stages};
+use crate::model::tiny_ast::judge;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::familiarity::UNLIKE;
@@ -185,11 +185,9 @@ impl Classifier {
                 inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
             }
             let inputs = Tensor::cat(&inputs, 0).to_device(self.device);
-            let each = predictions(&self.checkpoint.model, &inputs);
-            if self.checkpoint.familiarity.is_some() {
-                let stages = stages(&self.checkpoint.model, &inputs).sum_dim_intlist(0i64, true, Kind::Float);
-                seen = Some(seen.map_or(stages.shallow_clone(), |before| before + &stages));
-            }
+            let (each, stages) = judge(&self.checkpoint.model, &inputs);
+            let stages = stages.sum_dim_intlist(0i64, true, Kind::Float);
+            seen = Some(seen.map_or(stages.shallow_clone(), |before| before + stages));
             let rows = Vec::<Vec<f32>>::try_from(each)
                 .map_err(|source| Error::Torch { action: "reading probabilities", source })?;
             for ((start_s, samples), probabilities) in batch.iter().zip(rows) {
