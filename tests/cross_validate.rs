@@ -5,7 +5,7 @@
 mod demo_data;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
@@ -81,6 +81,15 @@ fn two_labels(rows: &str, fold: u32) -> (String, String) {
     (row.join(","), changed.join(","))
 }
 
+/// A run of the same recipe that kept a fold out of its training.
+fn sibling(config: &Config, test_fold: u32) -> PathBuf {
+    let (run_name, test_fold) = (format!("sibling-{test_fold}"), Some(test_fold));
+    let train_config = TrainConfig { run_name, test_fold, validate: true, ..config.train.clone() };
+    let sibling = Config { train: train_config, ..config.clone() };
+    train(&sibling).unwrap();
+    checkpoint_path(&sibling)
+}
+
 #[test]
 fn weights_of_another_recipe_are_not_released_under_its_name() {
     let dir = tempfile::tempdir().unwrap();
@@ -88,7 +97,7 @@ fn weights_of_another_recipe_are_not_released_under_its_name() {
     let all = cross_validate(&config, &[0]).unwrap();
     let other = Config { train: TrainConfig { label_smoothing: 0.2, ..config.train.clone() }, ..config.clone() };
     train(&of_fold(&other, 2, 0)).unwrap();
-    let sibling = checkpoint_path(&of_fold(&config, 1, 0));
+    let sibling = sibling(&config, 4);
     let refused = |fold: u32| release(&config, &all, fold, 0, |_| true, "make something", &sibling).map(drop);
     let message = refused(2).unwrap_err().to_string();
     assert!(
@@ -103,6 +112,13 @@ fn weights_of_another_recipe_are_not_released_under_its_name() {
     let message = refused(3).unwrap_err().to_string();
     assert!(message.contains("expected train.epochs 1, found train.epochs 0"), "{message}");
     assert!(!released_path(&config).exists());
+    // Distances from another network, or from one that held out another fold, would say nothing of the released weights.
+    let released = |sibling: &Path| release(&config, &all, 4, 0, |_| true, "make something", sibling).map(drop);
+    let message = released(&checkpoint_path(&of_fold(&config, 1, 0))).unwrap_err().to_string();
+    assert!(message.contains("expected test_fold 4, found test_fold 1"), "{message}");
+    let message = released(&checkpoint_path(&of_fold(&config, 4, 0))).unwrap_err().to_string();
+    assert!(message.contains("kept recordings out of its training"), "{message}");
+    assert!(!released_path(&config).exists());
     refused(4).unwrap();
 }
 
@@ -111,12 +127,7 @@ fn what_is_released_is_half_as_large_and_measured_from_its_own_file() {
     let dir = tempfile::tempdir().unwrap();
     let config = prepared(dir.path());
     let all = cross_validate(&config, &[0]).unwrap();
-    // A run of the same recipe that kept a fold out of its training.
-    let train_with_validation =
-        TrainConfig { run_name: "sibling".into(), test_fold: Some(2), validate: true, ..config.train.clone() };
-    let sibling = Config { train: train_with_validation, ..config.clone() };
-    train(&sibling).unwrap();
-    let sibling = checkpoint_path(&sibling);
+    let sibling = sibling(&config, 2);
     let sheet = release(&config, &all, 2, 0, |fold| fold != 5, "make something", &sibling).unwrap();
     let path = released_path(&config);
     let full = config.data.models_dir.join("quick-fold2-seed0-demo-1.safetensors");

@@ -15,6 +15,7 @@ use crate::model::tensors::Precision;
 use crate::results::cross_validate::{CrossValidation, of_fold};
 use crate::results::evaluate::evaluate_checkpoint;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
+use crate::training::familiarity::Familiarity;
 use crate::training::known::Known;
 use crate::training::paths::checkpoint_path;
 use crate::training::resume::same_run;
@@ -131,13 +132,45 @@ fn save_told(path: &Path, run: &Config, checkpoint: Checkpoint, all: &CrossValid
     info.calibration = all.calibration_without(info.test_fold);
     let dataset = Dataset::open(run)?;
     let split = dataset.split(&run.train)?;
-    let reference = checkpoint::load(sibling, Device::Cpu)?.familiarity;
+    let reference = reference_of(sibling, &info)?;
     let known = Known { dataset: &dataset, split: &split, model: &model, device: Device::Cpu };
     let familiarity = match &reference {
         Some(reference) => known.familiarity_with(reference)?,
         None => None,
     };
     checkpoint::save(path, &vs, &info, familiarity.as_ref(), Precision::Half)
+}
+
+/// How far recordings lie from a sibling that it was not trained on; `None` where it kept too few to tell. Refuses one whose distances would
+/// not speak of the released weights.
+fn reference_of(sibling: &Path, info: &CheckpointInfo) -> Result<Option<Familiarity>> {
+    let Checkpoint { info: theirs, familiarity, .. } = checkpoint::load(sibling, Device::Cpu)?;
+    let unfit = |expected: String, found: String| {
+        let next = "Train it with the released recipe, the same fold held out, and train.validate.".to_owned();
+        Error::Checkpoint { path: sibling.into(), expected, found, next }
+    };
+    // What it kept out of its training, and its name, make it a sibling; half precision is for CUDA alone.
+    let kin = |info: &CheckpointInfo| CheckpointInfo {
+        train: TrainConfig {
+            run_name: String::new(),
+            test_fold: None,
+            validate: false,
+            keep_back: 0.0,
+            mixed_precision: false,
+            ..same_run(&info.train)
+        },
+        seen_sources: Vec::new(),
+        calibration: None,
+        ..info.clone()
+    };
+    let (expected, found) = differences(&kin(info), &kin(&theirs));
+    if !expected.is_empty() {
+        return Err(unfit(expected, found));
+    }
+    if !theirs.train.validate && theirs.train.keep_back == 0.0 {
+        return Err(unfit("a network that kept recordings out of its training".into(), "none kept".into()));
+    }
+    Ok(familiarity)
 }
 
 /// Refuses weights that the sheet's accuracies would not speak of. A run's name enters no number, and its epochs are those it was trained.

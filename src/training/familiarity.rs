@@ -210,7 +210,9 @@ mod tests {
         };
         let again = read(&fitted.stored()).unwrap().unwrap();
         assert_eq!(again.distances, fitted.distances);
-        assert_eq!(again.distances_of(&trained).unwrap(), fitted.distances_of(&trained).unwrap());
+        // The same numbers; where they lie in memory libtorch's products may round the last digit another way.
+        let pairs = again.distances_of(&trained).unwrap().into_iter().zip(fitted.distances_of(&trained).unwrap());
+        assert!(pairs.into_iter().all(|(again, before)| (again - before).abs() <= 1e-5 * before.abs().max(1.0)));
         assert!(read(&[("head.weight".into(), Tensor::from(1.0f32))]).unwrap().is_none());
         for place in 0..4 {
             let mut tensors = fitted.stored();
