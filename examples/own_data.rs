@@ -6,7 +6,8 @@
 //! own_data look SET                  what the check-up finds, and the settings that are proposed
 //! own_data table                     every result so far, beside the best by hand
 //!
-//! `MINUTES` and `BALANCE` in the environment stand in for `train.minutes` and `train.balance`.
+//! `MINUTES`, `EPOCHS` and `BALANCE` in the environment stand in for `train.minutes`, `train.epochs` and `train.balance`. With `EPOCHS`
+//! there is no budget, and settings can be told apart on a machine that does other work beside.
 //!
 //! Results are kept in `target/own-data/results`.
 
@@ -207,6 +208,9 @@ fn settings(set: &str, recipe: &str, fold: u32) -> Outcome<Config> {
     config.train.test_fold = Some(fold);
     if let Some(minutes) = std::env::var("MINUTES").ok().and_then(|text| text.parse().ok()) {
         config.train.minutes = config.train.minutes.and(Some(minutes));
+    }
+    if let Some(epochs) = std::env::var("EPOCHS").ok().and_then(|text| text.parse().ok()) {
+        (config.train.minutes, config.train.epochs) = (None, epochs);
     }
     if let Some(balance) = std::env::var("BALANCE").ok().and_then(|text| text.parse().ok()) {
         config.train.balance = balance;
