@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audio_transformer::catalog::{audio_files, passed_over};
-use audio_transformer::{Classifier, Error, Prediction, RELEASED, Result, audio};
+use audio_transformer::{Answer, Error, Listener, Prediction, RELEASED, Result, Taught, audio};
 use serde::Serialize;
 use tch::Device;
 
 const USAGE: &str = "\
-usage: predict [--model FILE] [--top K] FILE|FOLDER|- ...
+usage: predict [--model NAME] [--teach FOLDER] [--top K] FILE|FOLDER|- ...
 
 Names what is heard in recordings, a line of JSON for each on standard output:
   {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"prediction\":\"dog\",\"standing\":\"like\",\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
@@ -24,7 +24,13 @@ or, where a recording cannot be read:
   FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, up to two hours long
   FOLDER        every recording in it, at any depth
   -             a recording from standard input; a pipe may be named like a file
-  --model FILE  a checkpoint instead of the released model
+  --model NAME  another network than the released model: a checkpoint, a folder with a CED or an AST as transformers saves it, or
+                hub:OWNER/NAME, as hub:mispeech/ced-tiny, which is fetched once. Classes of AudioSet do not exclude each other: each
+                has a probability of its own
+  --teach FOLDER  ask for classes that the network was not trained on: a folder in FOLDER for each, with some recordings (five are
+                enough). A line then names every class with its distance, 1 where the recording is as far from the class's examples as
+                they are from each other, and what a logistic head on them says:
+                {\"file\":\"knock.wav\",\"name\":\"door\",\"classes\":[{\"label\":\"door\",\"distance\":1.1,\"probability\":0.9}, ...]}
   --top K       how many classes a line names (default 5)
   --            everything behind it is a file or a folder
   --help        this text
@@ -56,14 +62,14 @@ fn main() -> ExitCode {
             return UNUSABLE.into();
         }
     };
-    let classifier = match Classifier::load(&arguments.model, Device::Cpu) {
-        Ok(classifier) => classifier,
+    let asked = match arguments.asked() {
+        Ok(asked) => asked,
         Err(error) => {
             eprintln!("predict: {error}");
             return UNUSABLE.into();
         }
     };
-    let mut run = Run { classifier, top: arguments.top, output: io::stdout().lock(), failed: false };
+    let mut run = Run { asked, top: arguments.top, output: io::stdout().lock(), failed: false };
     match run.all(&arguments.recordings) {
         Ok(()) if run.failed => SOME_FAILED.into(),
         Ok(()) => DONE.into(),
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
 #[derive(Debug)]
 struct Arguments {
     model: PathBuf,
+    teach: Option<PathBuf>,
     top: usize,
     recordings: Vec<PathBuf>,
 }
@@ -88,11 +95,12 @@ impl Arguments {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
         // The released model's place does not depend on the folder that a cron job starts in.
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(RELEASED);
-        let mut arguments = Arguments { model, top: DEFAULT_TOP, recordings: Vec::new() };
+        let mut arguments = Arguments { model, teach: None, top: DEFAULT_TOP, recordings: Vec::new() };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
-                Some("--model") => arguments.model = words.next().ok_or("--model wants a file")?.into(),
+                Some("--model") => arguments.model = words.next().ok_or("--model wants a name")?.into(),
+                Some("--teach") => arguments.teach = Some(words.next().ok_or("--teach wants a folder")?.into()),
                 Some("--top") => {
                     let number = words.next().and_then(|word| word.to_str()?.parse().ok());
                     arguments.top = number.filter(|top| *top > 0).ok_or("--top wants a number from 1")?;
@@ -105,6 +113,48 @@ impl Arguments {
             }
         }
         if arguments.recordings.is_empty() { Err("no recording is named".into()) } else { Ok(Some(arguments)) }
+    }
+}
+
+impl Arguments {
+    fn asked(&self) -> Result<Asked> {
+        let listener = Listener::open(&self.model, Device::Cpu)?;
+        let Some(folder) = &self.teach else { return Ok(Asked::Network(Box::new(listener))) };
+        let taught = Taught::from_folder(listener, folder)?;
+        let (right, all) = taught.leave_one_out();
+        eprintln!(
+            "predict: taught {}; of {all} examples {right} are nearest to their own class",
+            taught.labels().join(", ")
+        );
+        Ok(Asked::Taught(Box::new(taught)))
+    }
+}
+
+/// Who is asked.
+enum Asked {
+    Network(Box<Listener>),
+    Taught(Box<Taught>),
+}
+
+/// What was said.
+enum Said {
+    Prediction(Prediction),
+    Answer(Answer),
+}
+
+impl Asked {
+    fn about(&mut self, waveform: &audio::Waveform, path: &Path) -> Result<Said> {
+        match self {
+            Asked::Network(listener) => listener.predict(waveform, path).map(Said::Prediction),
+            Asked::Taught(taught) => taught.ask(waveform, path).map(Said::Answer),
+        }
+    }
+
+    fn about_file(&mut self, path: &Path) -> Result<Said> {
+        match self {
+            Asked::Network(listener) => listener.predict_file(path).map(Said::Prediction),
+            Asked::Taught(taught) => taught.ask_file(path).map(Said::Answer),
+        }
     }
 }
 
@@ -133,7 +183,7 @@ struct Unread<'a> {
 }
 
 struct Run<W> {
-    classifier: Classifier,
+    asked: Asked,
     top: usize,
     output: W,
     failed: bool,
@@ -166,18 +216,18 @@ impl<W: Write> Run<W> {
     }
 
     fn recording(&mut self, path: &Path) -> io::Result<()> {
-        let prediction = match path == Path::new(STANDARD_INPUT) {
-            true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.classifier.predict(&waveform, path)),
+        let said = match path == Path::new(STANDARD_INPUT) {
+            true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.asked.about(&waveform, path)),
             // `/dev/stdin`, `<(…)` of a shell, a named pipe.
             false if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) => {
                 let file = File::open(path).map_err(Error::io("read", path));
-                file.and_then(|file| read_pipe(file, path))
-                    .and_then(|waveform| self.classifier.predict(&waveform, path))
+                file.and_then(|file| read_pipe(file, path)).and_then(|waveform| self.asked.about(&waveform, path))
             }
-            false => self.classifier.predict_file(path),
+            false => self.asked.about_file(path),
         };
-        match prediction {
-            Ok(prediction) => self.tell(&prediction),
+        match said {
+            Ok(Said::Prediction(prediction)) => self.tell(&prediction),
+            Ok(Said::Answer(answer)) => self.answer(answer),
             Err(error) => self.tell_failed(path, &error),
         }
     }
@@ -192,6 +242,11 @@ impl<W: Write> Run<W> {
             standing: prediction.standing.word(),
             top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
         })
+    }
+
+    fn answer(&mut self, mut answer: Answer) -> io::Result<()> {
+        answer.classes.truncate(self.top);
+        self.line(&answer)
     }
 
     fn tell_failed(&mut self, path: &Path, error: &Error) -> io::Result<()> {

@@ -38,7 +38,7 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     data_dir = Path("target", "test-data")
     shutil.rmtree(ROOT / data_dir, ignore_errors=True)
     with clock.step("the notebook on embedded data"):
-        execute_notebook(TARGET / "test-notebook", data_dir, {"DATASET": "demo"})
+        execute_notebook(TARGET / "test-notebook", data_dir, {"DATASET": "demo", "HF_HUB_OFFLINE": "1"})
     with clock.step("the notebook's stored outputs"):
         executed = TARGET / "test-notebook" / f"{kernel.NOTEBOOK.stem}.executed.ipynb"
         if changed := drift.differences(kernel.NOTEBOOK, executed):

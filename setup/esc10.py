@@ -32,7 +32,7 @@ def run_from_loopback(clock: Clock, script: Path) -> None:
     data_dir = Path("target", "esc10", "data")
     shutil.rmtree(ROOT / data_dir, ignore_errors=True)
     with served(clock, script) as url, clock.step(f"the notebook on real recordings ({url})"):
-        checks.execute_notebook(TARGET / "esc10" / "notebook", data_dir, {"DATASET": "esc10", "ESC50_URL": url})
+        checks.execute_notebook(TARGET / "esc10" / "notebook", data_dir, {"DATASET": "esc10", "ESC50_URL": url, "HF_HUB_OFFLINE": "1"})
 
 
 @contextlib.contextmanager

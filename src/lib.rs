@@ -51,6 +51,7 @@
 //! | model | `ModelSummary` | an input → logits | `model/` |
 //! | training | `train`, `Run` | spectrograms → `data/models/` | `training/` |
 //! | results | `evaluate`, `Classifier`, `cross_validate`, `export` | a checkpoint → numbers, predictions, files for Python | `results/` |
+//! | other networks | `Listener`, `probe`, `fine_tune`, `Taught`; [`hub`] | a network from elsewhere → answers, a head of your own | `transfer/`, `hub/` |
 //! | pictures | `show` | what a stage returned → the notebook | `show/` |
 //!
 //! What has no link needs a cargo feature, `torch` or `pipeline`, both on by default. Without them the front end
@@ -62,10 +63,14 @@ mod files;
 mod front_end;
 pub mod config;
 mod dataset;
+#[cfg(feature = "download")]
+pub mod hub;
 #[cfg(feature = "torch")]
 mod model;
 mod training;
 mod results;
+#[cfg(feature = "torch")]
+mod transfer;
 #[cfg(feature = "pipeline")]
 pub mod show;
 
@@ -80,12 +85,21 @@ pub use dataset::processed::{Dataset, Split};
 pub use dataset::propose::{Choice, Proposal, propose};
 pub use error::{Error, Result};
 pub use front_end::audio;
+pub use front_end::fbank::Fbank;
 pub use front_end::features::{FeatureConfig, FeatureExtractor, Spectrogram};
 pub use front_end::mel::MelFilterbank;
+pub use front_end::published;
 pub use front_end::resample::Resampler;
 pub use front_end::spectrogram::Stft;
 #[cfg(feature = "torch")]
+pub use model::pretrained::{Architecture, Heard, Pretrained};
+#[cfg(feature = "torch")]
 pub use model::tiny_ast::{LayerSummary, ModelSummary, TinyAst, hugging_face};
+#[cfg(feature = "torch")]
+pub use model::{
+    ast::{Ast, AstConfig},
+    ced::{Ced, CedConfig, CedPooling},
+};
 pub use results::metrics::{Evaluation, Interval, ScoredClip};
 pub use training::history::EpochRecord;
 
@@ -96,8 +110,8 @@ pub use results::{
     evaluate::evaluate,
     export,
     predict::{
-        Classifier, FolderPredictions, Listening, NONE_OF_THESE, Prediction, RELEASED, Standing, Window, copy_examples,
-        predict_folder,
+        Classifier, FolderPredictions, Listening, NONE_OF_THESE, Prediction, RELEASED, Recognize, Standing, Window,
+        copy_examples, predict_folder,
     },
     release,
 };
@@ -109,6 +123,8 @@ pub use training::{
     sweep::{Sweep, sweep},
     train::{TrainingReport, train},
 };
+#[cfg(feature = "torch")]
+pub use transfer::{Answer, FineTune, FineTuned, Listener, Nearness, Probe, Taught, fine_tune, probe};
 
 /// What the notebook's cells name: `use audio_transformer::prelude::*;`.
 #[cfg(feature = "pipeline")]
@@ -135,6 +151,7 @@ pub mod prelude {
     pub use crate::training::run::Run;
     pub use crate::training::sweep::sweep;
     pub use crate::training::train::train;
+    pub use crate::transfer::{FineTune, Listener, Taught, fine_tune, probe};
     pub use polars::prelude::DataFrame;
 }
 
@@ -160,5 +177,9 @@ pub mod internals {
     }
     pub mod results {
         pub use crate::results::*;
+    }
+    #[cfg(feature = "torch")]
+    pub mod transfer {
+        pub use crate::transfer::*;
     }
 }

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of `src/`, in the order data flows through them, and what is allowed beside them.
-const FOLDERS: [&str; 8] = ["files", "front_end", "config", "dataset", "model", "training", "results", "show"];
+const FOLDERS: [&str; 10] =
+    ["files", "front_end", "config", "dataset", "hub", "model", "training", "results", "transfer", "show"];
 
 /// A source file: its module path and the text that is compiled outside of tests.
 struct Module {

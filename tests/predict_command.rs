@@ -114,6 +114,37 @@ fn another_network_is_named_and_one_that_is_missing_stops_everything() {
 }
 
 #[test]
+fn a_network_of_hugging_face_tags_and_any_network_can_be_taught() {
+    let dir = recordings();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ced");
+    fs::create_dir(dir.path().join("ced")).unwrap();
+    fs::copy(golden.join("mean.config.json"), dir.path().join("ced/config.json")).unwrap();
+    fs::copy(golden.join("mean.safetensors"), dir.path().join("ced/model.safetensors")).unwrap();
+    let tagged = predict(dir.path(), ["--model", "ced", "--top", "11", "sounds/a.wav"]);
+    let line = &lines(&tagged)[0];
+    let probabilities: Vec<f64> =
+        line["top"].as_array().unwrap().iter().map(|class| class["probability"].as_f64().unwrap()).collect();
+    // Classes do not exclude each other.
+    assert_eq!(probabilities.len(), 11);
+    assert!((probabilities.iter().sum::<f64>() - 1.0).abs() > 0.1, "{probabilities:?}");
+    assert_eq!((&line["standing"], &line["windows"]), (&Value::from("unknown"), &Value::from(1)));
+
+    for (class, target) in [("bell", 4), ("clicks", 5)] {
+        for source in 0..3 {
+            let path = dir.path().join(format!("teach/{class}/{source}.wav"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            write_wav(&path, &demo::synthesize(1, target, 1, source, 0)).unwrap();
+        }
+    }
+    let asked = predict(dir.path(), ["--teach", "teach", "teach/bell/1.wav", "sounds/broken.wav"]);
+    assert_eq!(asked.status.code(), Some(1));
+    let lines = lines(&asked);
+    assert_eq!((&lines[0]["name"], &lines[0]["classes"][0]["label"]), (&Value::from("bell"), &Value::from("bell")));
+    assert!(lines[1]["error"].as_str().unwrap().contains("broken.wav"));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("taught bell, clicks"));
+}
+
+#[test]
 fn help_is_the_answer_to_help_and_wrong_arguments_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let help = predict(dir.path(), ["--help"]);

@@ -6,6 +6,8 @@ pub(crate) mod content;
 pub(crate) mod names;
 pub mod npy;
 pub mod progress;
+#[cfg(feature = "download")]
+pub(crate) mod http;
 pub(crate) mod staging;
 
 #[cfg(feature = "torch")]

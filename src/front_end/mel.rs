@@ -17,6 +17,8 @@ pub enum MelScale {
     Slaney,
     /// `2595 · log10(1 + f / 700)` (HTK).
     Htk,
+    /// `1127 · ln(1 + f / 700)`, and the triangles are straight over mel, not over Hz (Kaldi).
+    Kaldi,
 }
 
 /// How each filter is scaled.
@@ -44,6 +46,7 @@ const SLANEY_LOG_MELS: f64 = 27.0;
 pub fn hz_to_mel(freq_hz: f64, scale: MelScale) -> f64 {
     match scale {
         MelScale::Htk => 2595.0 * (1.0 + freq_hz / 700.0).log10(),
+        MelScale::Kaldi => 1127.0 * (1.0 + freq_hz / 700.0).ln(),
         MelScale::Slaney if freq_hz < SLANEY_BREAK_HZ => freq_hz / SLANEY_HZ_PER_MEL,
         MelScale::Slaney => {
             SLANEY_BREAK_MEL + (freq_hz / SLANEY_BREAK_HZ).ln() * SLANEY_LOG_MELS / SLANEY_LOG_RATIO.ln()
@@ -55,6 +58,7 @@ pub fn hz_to_mel(freq_hz: f64, scale: MelScale) -> f64 {
 pub fn mel_to_hz(mel: f64, scale: MelScale) -> f64 {
     match scale {
         MelScale::Htk => 700.0 * (10f64.powf(mel / 2595.0) - 1.0),
+        MelScale::Kaldi => 700.0 * ((mel / 1127.0).exp() - 1.0),
         MelScale::Slaney if mel < SLANEY_BREAK_MEL => mel * SLANEY_HZ_PER_MEL,
         MelScale::Slaney => {
             SLANEY_BREAK_HZ * ((mel - SLANEY_BREAK_MEL) * SLANEY_LOG_RATIO.ln() / SLANEY_LOG_MELS).exp()
@@ -125,9 +129,15 @@ impl MelFilterbank {
                 MelNorm::Slaney => 2.0 / (right - left),
                 MelNorm::None => 1.0,
             };
+            // Where the triangle is straight.
+            let along = |freq_hz: f64| match scale {
+                MelScale::Kaldi => hz_to_mel(freq_hz, scale),
+                MelScale::Htk | MelScale::Slaney => freq_hz,
+            };
+            let (foot, peak, end) = (along(left), along(center), along(right));
             let weight = |bin: usize| {
-                let freq_hz = bin as f64 * bin_hz;
-                ((freq_hz - left) / (center - left)).min((right - freq_hz) / (right - center))
+                let at = along(bin as f64 * bin_hz);
+                ((at - foot) / (peak - foot)).min((end - at) / (end - peak))
             };
             let first_weight = bank.weights.len();
             let mut bins =

@@ -6,3 +6,5 @@ mod offset;
 pub mod spectrogram;
 pub mod mel;
 pub mod features;
+pub mod fbank;
+pub mod published;

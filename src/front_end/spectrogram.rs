@@ -213,7 +213,7 @@ const DB_PER_OCTAVE: f32 = 3.010_3;
 ///
 /// `x = m · 2^e` with `m` from √½ to √2; then `log2(m) = 2/ln 2 · artanh(t)` with `t = (m − 1) / (m + 1)`, by its power series
 /// (Abramowitz and Stegun, 4.6.22), whose first term left out is below 5e-8.
-fn log2(x: f32) -> f32 {
+pub(super) fn log2(x: f32) -> f32 {
     const SCALE: f32 = 2.0 * std::f32::consts::LOG2_E;
     let exponent = (x.to_bits() as i32 - std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
     let m = f32::from_bits((x.to_bits() as i32 - (exponent << 23)) as u32);

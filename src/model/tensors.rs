@@ -71,12 +71,13 @@ pub fn info(bytes: &[u8]) -> Result<Option<String>, String> {
 /// One tensor of a file as 32-bit floats on the CPU.
 ///
 /// # Errors
-/// What is wrong with it, in words: it is missing, or holds another type than F32 or F16.
+/// What is wrong with it, in words: it is missing, or holds another type than F32, F16 or BF16.
 pub fn read(file: &SafeTensors, name: &str) -> Result<Tensor, String> {
     let view = file.tensor(name).map_err(|error| error.to_string())?;
     let kind = match view.dtype() {
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
         other => return Err(format!("{name} as {other:?}")),
     };
     let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();

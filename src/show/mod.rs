@@ -20,7 +20,7 @@ pub use dataset::{augmented, classes, clip, compare, metadata, overview};
 pub use evaluation::{class_scores, confused, confusion, embedding_map, examples, recall, reliability, worst};
 pub use network::{attention, model, patches};
 pub use panel::panel;
-pub use prediction::{prediction, prediction_table, predictions};
+pub use prediction::{answers, prediction, prediction_table, predictions, tags};
 pub use proposal::proposal;
 pub use sound::{filterbank, sound};
 pub use sweep::{learning_rates, sweep};

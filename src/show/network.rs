@@ -9,7 +9,7 @@ use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::Waveform;
 use crate::model::tiny_ast::ModelSummary;
-use crate::results::predict::Classifier;
+use crate::results::predict::Recognize;
 use crate::show::html::{self, Cell, Html};
 use crate::show::plot::{self, MelAxes, Picture};
 use crate::training::input;
@@ -55,8 +55,8 @@ fn resized(centers: &[f32], n: usize) -> Vec<f32> {
 ///
 /// # Errors
 /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
-pub fn attention(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Picture> {
-    let listening = classifier.listening(waveform)?;
+pub fn attention(network: &mut impl Recognize, waveform: &Waveform, title: &str) -> Result<Picture> {
+    let listening = network.locate(waveform)?;
     let axes = mel_axes(&listening.features, listening.levels.ncols(), "dB")?;
     let axes = MelAxes { limits: Some((-listening.features.top_db, 0.0)), ..axes };
     let (label, probability) = &listening.prediction;

@@ -6,19 +6,31 @@ use super::sound::player;
 use super::table::{MAX_CARDS, table};
 use crate::error::Result;
 use crate::front_end::audio::{self, Waveform};
-use crate::results::predict::{Classifier, FolderPredictions, NONE_OF_THESE, Prediction};
+use crate::results::predict::{FolderPredictions, NONE_OF_THESE, Prediction, Recognize};
 use crate::show::html::{self, Cell, Html};
 use crate::show::plot::{self, BarStyle, Picture};
 use crate::show::tables;
+use crate::transfer::{Answer, Nearness};
+
+/// Classes that a row of answers names.
+const NEAREST: usize = 3;
 
 /// What a network hears in a sound: its five most probable classes as bars, of a sound longer than a clip also in its course, and a
 /// player.
 ///
 /// # Errors
 /// [`crate::error::Error::Signal`] for samples that are no sound.
-pub fn prediction(classifier: &mut Classifier, waveform: &Waveform, title: &str) -> Result<Html> {
-    let prediction = classifier.predict(waveform, Path::new(title))?;
+pub fn prediction(network: &mut impl Recognize, waveform: &Waveform, title: &str) -> Result<Html> {
+    let prediction = network.recognize(waveform, Path::new(title))?;
     card(&prediction, Some(waveform))
+}
+
+/// As [`prediction`], without a player: for a sound that can be heard elsewhere.
+///
+/// # Errors
+/// As [`prediction`].
+pub fn tags(network: &mut impl Recognize, waveform: &Waveform, title: &str) -> Result<Html> {
+    card(&network.recognize(waveform, Path::new(title))?, None)
 }
 
 /// A card for each of the first twelve recordings: its five most probable classes as bars, of a recording longer than a clip also in
@@ -41,6 +53,24 @@ pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html>
         cards.push(html::table(&["file", "reason"], &failed, "left out"));
     }
     Ok(html::row(&cards))
+}
+
+/// What a network that was taught makes of recordings: a row for each, with its nearest classes.
+pub fn answers(answers: &[Answer]) -> Html {
+    let rows: Vec<Vec<Cell>> = answers
+        .iter()
+        .map(|answer| {
+            let file = answer.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let near = |class: &Nearness| {
+                let sure =
+                    class.probability.map_or(String::new(), |probability| format!(", {:.0} %", 100.0 * probability));
+                format!("{} ({:.2}{sure})", class.label, class.distance)
+            };
+            let nearest = answer.classes.iter().take(NEAREST).map(near).collect::<Vec<_>>().join(", ");
+            vec![file.into(), answer.name.clone().into(), Cell::Prose(nearest)]
+        })
+        .collect();
+    html::table(&["recording", "what it is", "nearest classes (distance, what the class's head says)"], &rows, "")
 }
 
 fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::config::{Config, Schedule, TrainConfig};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::tiny_ast::TinyAst;
 use crate::training::loader::Loader;
 use crate::training::paths::state_path;
 use crate::training::resume::Progress;
@@ -53,8 +54,8 @@ pub(crate) fn epochs(
     minutes: f64,
     started: Instant,
     loader: &Loader,
-    mut trainer: Trainer,
-    score: impl FnOnce(&mut Trainer),
+    mut trainer: Trainer<TinyAst>,
+    score: impl FnOnce(&mut Trainer<TinyAst>),
     run: &Progress,
 ) -> Result<usize> {
     let budget_s = 60.0 * minutes;

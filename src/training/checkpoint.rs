@@ -139,7 +139,8 @@ mod tests {
     use super::*;
     use crate::config::ClipConfig;
     use crate::front_end::features::FeatureConfig;
-    use crate::model::tiny_ast::{noise, probabilities};
+    use crate::model::tiny_ast::probabilities;
+    use crate::model::transformer::noise;
 
     fn saved(dir: &Path) -> (std::path::PathBuf, VarStore, TinyAst, CheckpointInfo) {
         let info = CheckpointInfo {

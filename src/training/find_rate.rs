@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tch::nn::VarStore;
+
 use crate::config::Config;
 use crate::dataset::processed::Dataset;
 use crate::error::Result;
@@ -40,7 +42,7 @@ pub fn find_learning_rate(config: &Config) -> Result<RateTest> {
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
     let loader = Loader::new(config, &dataset, &split.train, device)?;
-    let mut trainer = Trainer::new(config, dataset.labels.len(), device)?;
+    let mut trainer = Trainer::new(&VarStore::new(device), config, dataset.labels.len())?;
     let factor = (RANGE.1 / RANGE.0).powf(1.0 / (N_STEPS - 1) as f64);
     let (mut points, mut mean, mut lowest): (Vec<(f64, f64)>, f64, f64) = (Vec::new(), 0.0, f64::INFINITY);
     for (step, (inputs, targets)) in (1..).flat_map(|epoch| loader.epoch(epoch)).take(N_STEPS).enumerate() {

@@ -14,6 +14,8 @@ pub mod observe;
 pub mod optim;
 pub mod calibration;
 #[cfg(feature = "torch")]
+pub mod linear_head;
+#[cfg(feature = "torch")]
 pub mod familiarity;
 #[cfg(feature = "torch")]
 pub(crate) mod recordings;
@@ -30,7 +32,7 @@ pub mod trainer;
 #[cfg(feature = "torch")]
 pub(crate) mod known;
 #[cfg(feature = "torch")]
-mod words;
+pub(crate) mod words;
 #[cfg(feature = "torch")]
 mod budget;
 #[cfg(feature = "torch")]

@@ -22,6 +22,8 @@ pub struct FlatWeights {
     pub buffers: Tensor,
     /// The network's own tensors, views of `values`, in its order.
     parameters: Vec<Tensor>,
+    /// Their names, in the same order.
+    names: Vec<String>,
     n_decayed: i64,
 }
 
@@ -37,19 +39,35 @@ impl FlatWeights {
         for (name, variable) in variables {
             match variable.requires_grad() {
                 false => buffers.push(variable),
-                true if name.ends_with("weight") && variable.dim() > 1 => matrices.push(variable),
-                true => others.push(variable),
+                true if name.ends_with("weight") && variable.dim() > 1 => matrices.push((name, variable)),
+                true => others.push((name, variable)),
             }
         }
-        let n_decayed = matrices.iter().map(|matrix| aligned(matrix.numel() as i64)).sum();
-        let mut parameters = matrices;
-        parameters.extend(others);
+        let n_decayed = matrices.iter().map(|(_, matrix)| aligned(matrix.numel() as i64)).sum();
+        let (names, mut parameters): (Vec<String>, Vec<Tensor>) = matrices.into_iter().chain(others).unzip();
         Ok(FlatWeights {
             values: flatten(&mut parameters, vs.device())?,
             buffers: flatten(&mut buffers, vs.device())?,
             parameters,
+            names,
             n_decayed,
         })
+    }
+
+    /// A number for each of `values`, by the name of its variable; `None` where all are 1.
+    pub fn shares(&self, share: impl Fn(&str) -> f64) -> Option<Tensor> {
+        let shares: Vec<f64> = self.names.iter().map(|name| share(name)).collect();
+        if shares.iter().all(|share| *share == 1.0) {
+            return None;
+        }
+        let flat = self.values.ones_like();
+        let mut start = 0;
+        for (parameter, share) in self.parameters.iter().zip(shares) {
+            let length = aligned(parameter.numel() as i64);
+            let _ = flat.narrow(0, start, length).fill_(share);
+            start += length;
+        }
+        Some(flat)
     }
 
     /// The gradient of a loss with respect to `values`.
@@ -132,6 +150,8 @@ pub struct AdamW {
     /// Steps taken.
     pub step: usize,
     weight_decay: f64,
+    /// How much of a step each number takes; all of it, where there are none.
+    shares: Option<Tensor>,
 }
 
 const BETA1: f64 = 0.9;
@@ -141,7 +161,18 @@ const EPS: f64 = 1e-8;
 impl AdamW {
     /// Before the first step.
     pub fn new(weights: &FlatWeights, weight_decay: f64) -> Self {
-        AdamW { mean: weights.values.zeros_like(), square: weights.values.zeros_like(), step: 0, weight_decay }
+        AdamW {
+            mean: weights.values.zeros_like(),
+            square: weights.values.zeros_like(),
+            step: 0,
+            weight_decay,
+            shares: None,
+        }
+    }
+
+    /// The same, with steps of which each number takes its share.
+    pub fn with_shares(self, shares: Option<Tensor>) -> Self {
+        AdamW { shares, ..self }
     }
 
     /// Moves the weights one step against the gradient.
@@ -152,13 +183,20 @@ impl AdamW {
         let bias2 = 1.0 - BETA2.powi(self.step as i32);
         if self.weight_decay > 0.0 {
             let mut matrices = weights.values.narrow(0, 0, weights.n_decayed);
-            _ = matrices.g_mul_scalar_(1.0 - learning_rate * self.weight_decay);
+            _ = match &self.shares {
+                None => matrices.g_mul_scalar_(1.0 - learning_rate * self.weight_decay),
+                Some(shares) => matrices
+                    .g_mul_(&(shares.narrow(0, 0, weights.n_decayed) * (-learning_rate * self.weight_decay) + 1.0)),
+            };
         }
         _ = self.mean.lerp_(gradient, 1.0 - BETA1);
         _ = self.square.lerp_(&gradient.square(), 1.0 - BETA2);
         let mut deviation = self.square.sqrt();
         _ = deviation.g_div_scalar_(bias2.sqrt()).g_add_scalar_(EPS);
         let mut update = &self.mean / deviation;
+        if let Some(shares) = &self.shares {
+            _ = update.g_mul_(shares);
+        }
         _ = weights.values.g_sub_(&update.g_mul_scalar_(learning_rate / bias1));
     }
 }

@@ -110,15 +110,17 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         observer.say(&warning);
     }
 
-    let mut trainer = Trainer::new(config, num_classes, device)?;
+    let vs = VarStore::new(device);
+    let mut trainer = Trainer::new(&vs, config, num_classes)?;
     let mut run = begin(config, &dataset, &split);
     let mut epochs = match config.train.minutes {
         None => config.train.epochs,
         Some(minutes) => match resume::begun_epochs(&state_path(config), &run).filter(|_| config.train.resume) {
             Some(epochs) => epochs,
             None => {
-                let trial = Trainer::new(config, num_classes, device)?;
-                let score = |trial: &mut Trainer| _ = trial.averaged(|model, _| score(model, &validation, batch_size));
+                let trial = Trainer::new(&VarStore::new(device), config, num_classes)?;
+                let score =
+                    |trial: &mut Trainer<TinyAst>| _ = trial.averaged(|model| score(model, &validation, batch_size));
                 budget::epochs(config, minutes, started, &loader, trial, score, &run)?
             }
         },
@@ -138,7 +140,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
     let corrected = config.train.minutes.filter(|_| run.history.is_empty());
     if config.train.patience.is_some() && !run.history.is_empty() && is_best(config, &run.history) {
         // Stopped between its state and its checkpoint.
-        trainer.averaged(|_, vs| save(config, vs, &run, None))?;
+        trainer.averaged(|_| save(config, &vs, &run, None))?;
     }
     let mut told_stuck = false;
     while run.history.len() < epochs {
@@ -175,7 +177,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         if !trainer.all_finite() {
             return Err(diverged(config, &run, rate, "the weights are no longer numbers"));
         }
-        let scored = trainer.averaged(|model, _| score(model, &validation, batch_size));
+        let scored = trainer.averaged(|model| score(model, &validation, batch_size));
         let (validation_loss, validation_accuracy) = scored.unzip();
         if validation_loss.is_some_and(|loss| !loss.is_finite()) {
             return Err(diverged(config, &run, rate, "the validation loss is no longer a number"));
@@ -203,7 +205,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         run.run.epoch = epoch;
         trainer.state().save(&state_path(config), &run)?;
         match is_best(config, &run.history) {
-            true => trainer.averaged(|_, vs| save(config, vs, &run, None))?,
+            true => trainer.averaged(|_| save(config, &vs, &run, None))?,
             false => history::write(&history_path(config), &run.history)?,
         }
         observer.epoch_ends(&run.history, epochs);
@@ -224,7 +226,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
             finish(&mut run, &model, &vs)?;
         }
         // For a run that was stopped between its last state and its last checkpoint, too.
-        None => trainer.averaged(|model, vs| finish(&mut run, model, vs))?,
+        None => trainer.averaged(|model| finish(&mut run, model, &vs))?,
     }
     // A finished run is over: the next one starts from the beginning.
     fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;

@@ -40,7 +40,7 @@ pub(super) fn stuck(num_classes: usize) -> String {
 }
 
 /// What to know of classes that were not trained on, if there are any.
-pub(super) fn untrained_warning(untrained: &[String]) -> Option<String> {
+pub(crate) fn untrained_warning(untrained: &[String]) -> Option<String> {
     (!untrained.is_empty()).then(|| {
         let names = untrained.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ");
         format!("warning: no clip to train on of {names}: add recordings, or hold out another fold (train.test_fold)")

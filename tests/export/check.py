@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Run the Python of docs/export.md on exported networks, and hold its logits to those of the crate.
 
-    EXPORT_DIR=folder cargo test --test export
+    EXPORT_DIR=folder cargo test --test export --test transfer
     python check.py folder
 
 The folder holds `quick` and `good`, each with `exported/` (what `export` wrote), `inputs.npy` and `logits.npy` (ours). The code is
 that of the page, taken as it stands there: it reads `exported` and `inputs.npy` in the working folder, and leaves
 `network` and `logits`. The code that makes `inputs.npy` of a recording is held to our probabilities, `probabilities.npy`, for
-`recording.wav`.
+`recording.wav`. `fine-tuned-ast` and `fine-tuned-ced` are networks as transformers saves them, with what they say of a waveform.
 """
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ import tempfile
 
 import numpy
 import torch
+import torchaudio
 from safetensors.torch import load_file
-from transformers import ViTConfig
+from transformers import ASTFeatureExtractor, ASTForAudioClassification, ViTConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+
+from ced import Ced  # noqa: E402  (found only after the line above)
+
 PAGE = ROOT / "docs" / "export.md"
 TOLERANCE = 1e-5
 # Of a probability that starts from a recording: librosa's spectrogram stands before the network.
 RECORDING_TOLERANCE = 1e-3
+# Of logits that start from a waveform.
+FINE_TUNED_TOLERANCE = 1e-4
 VIEWS = "def views"
 CALIBRATE = "calibration ="
 # Each snippet by words that only it has, the network it is for, and the files of the export it needs.
@@ -114,6 +121,21 @@ def check_files(folder: pathlib.Path) -> None:
         raise SystemExit(f"{folder.name}: config.json tells {labels} for {n_logits} logits, and {ours['settings']}")
 
 
+def check_fine_tuned(folder: pathlib.Path, kind: str) -> float:
+    """The largest difference between the logits of a network that was fine-tuned here and those of Python, from the waveform."""
+    answer = load_file(folder / "answer.safetensors")
+    samples, ours = answer["samples"], answer["logits"].numpy()
+    if kind == "ast":
+        extractor = ASTFeatureExtractor.from_pretrained(folder)
+        inputs = extractor(samples.numpy(), sampling_rate=16_000, return_tensors="pt")["input_values"]
+        return difference(ASTForAudioClassification.from_pretrained(folder).eval()(inputs).logits, ours)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    network = Ced(config).eval()
+    network.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    mel = torchaudio.transforms.MelSpectrogram(16_000, n_fft=512, hop_length=160, n_mels=64, f_max=8000.0)
+    return difference(network(torchaudio.transforms.AmplitudeToDB(top_db=120)(mel(samples))[None]), ours)
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
@@ -137,6 +159,11 @@ def main() -> None:
     largest = check_recording(named(VIEWS), named(words), named(CALIBRATE), folder / network, files)
     failed |= not largest <= RECORDING_TOLERANCE
     print(f"{VIEWS:16} {network:6} largest difference of a probability {largest:.1e} (limit {RECORDING_TOLERANCE:.0e})", flush=True)
+    for kind, name in (("ast", "transformers"), ("ced", "PyTorch")):
+        largest = check_fine_tuned(folder / f"fine-tuned-{kind}", kind)
+        failed |= not largest <= FINE_TUNED_TOLERANCE
+        limit = f"(limit {FINE_TUNED_TOLERANCE:.0e})"
+        print(f"fine-tuned {kind} in {name}: largest difference of a logit {largest:.1e} {limit}", flush=True)
     if len(used) != len(codes):
         raise SystemExit(f"{PAGE.name}: a snippet is not run here")
     if failed:

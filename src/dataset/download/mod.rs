@@ -1,7 +1,6 @@
 //! Fetches a data set from a URL or an archive file into a folder that appears whole and verified, or not at all.
 
 mod options;
-mod http;
 
 use std::fmt;
 use std::fs::File;
@@ -13,10 +12,16 @@ use crate::dataset::archive::{self, Failure, Limits, Unpacked};
 use crate::dataset::catalog::Catalog;
 use crate::dataset::verify::{ESC50_WAV, VerifyReport, survey, verify};
 use crate::error::{Error, Result};
+use crate::files::http::{self, Advice, Server};
 use crate::files::progress::{Progress, Unit};
 use crate::files::staging::Staging;
-use http::Server;
 pub use options::DownloadOptions;
+
+const ADVICE: Advice = Advice {
+    try_later: "Check the network and run this stage again; or get the archive in another way and set DATASET to its path.",
+    check_address: "Check the address; ESC-50 itself is also fetched from a mirror that ESC50_URL names.",
+    explain: |_| None,
+};
 
 /// Where a data set's `.tar.gz` archive comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +118,7 @@ fn check(root: &Path) -> Result<VerifyReport> {
 
 fn download(url: &str, staging: &Staging, options: &DownloadOptions) -> Result<(u64, Unpacked)> {
     let name = http::shown(url);
-    let mut server = Server::new(url, options)?;
+    let mut server = Server::new(url, None, &options.patience(), ADVICE)?;
     loop {
         let mut body = server.get()?;
         let failure = match archive::unpack(&mut body, &name, staging.path(), &options.limits) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::dataset::archive::Limits;
+use crate::files::http::Patience;
 
 /// How patient a download is, and how large an archive may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,5 +30,12 @@ impl Default for DownloadOptions {
             backoff: Duration::from_secs(1),
             limits: Limits::default(),
         }
+    }
+}
+
+impl DownloadOptions {
+    pub(super) fn patience(&self) -> Patience {
+        let DownloadOptions { connect_timeout, read_timeout, attempts, backoff, .. } = *self;
+        Patience { connect_timeout, read_timeout, attempts, backoff }
     }
 }

@@ -2,17 +2,13 @@
 //! Hugging Face's `ViTForImageClassification` (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), at a size a CPU
 //! trains in seconds.
 
-mod layers;
 mod stem;
-mod block;
 mod network;
 mod rollout;
 mod summary;
 pub mod hugging_face;
 
-#[cfg(test)]
-pub(crate) use layers::noise;
-pub(crate) use layers::{INIT_STDEV, LAYER_NORM_EPS};
+pub(crate) use network::LAYER_NORM_EPS;
 #[cfg(test)]
 pub(crate) use network::probabilities;
 pub use network::{TinyAst, embeddings, judge, predictions, stages};

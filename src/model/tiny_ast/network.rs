@@ -3,12 +3,14 @@
 use tch::nn::{self, Module, ModuleT, Path};
 use tch::{Kind, Tensor};
 
-use super::block::Block;
-use super::layers::{layer_norm, linear, weight_init};
 use super::stem::StemLayers;
 use crate::config::{Pooling, TinyAstConfig};
 use crate::error::Result;
 use crate::model::seed::with_seed;
+use crate::model::transformer::{Block, BlockConfig, layer_norm, linear, weight_init};
+
+/// Layer norm's epsilon, as in Hugging Face's `ViTConfig`.
+pub(crate) const LAYER_NORM_EPS: f64 = 1e-12;
 
 /// The classifier: stem → tokens → transformer blocks → one pooled token → logits.
 #[derive(Debug)]
@@ -39,15 +41,24 @@ impl TinyAst {
         let class_token = config.pooling == Pooling::ClassToken;
         let last = config.depth.saturating_sub(1).max(1) as f64;
         let skipped = |i: usize| config.stochastic_depth * i as f64 / last;
+        let blocks = BlockConfig {
+            dim,
+            num_heads: config.num_heads as i64,
+            hidden: dim * config.mlp_ratio as i64,
+            eps: LAYER_NORM_EPS,
+            dropout: config.dropout,
+            ws_init: weight_init(),
+        };
         TinyAst {
             config: config.clone(),
             stem,
             cls_token: class_token.then(|| vs.var("cls_token", &[1, 1, dim], weight_init())),
             pos_embed: vs.var("pos_embed", &[1, config.n_tokens() as i64, dim], weight_init()),
-            blocks: (0..config.depth).map(|i| Block::new(vs / "blocks" / i, config, skipped(i))).collect(),
-            norm: layer_norm(vs / "norm", dim),
-            token_score: (config.pooling == Pooling::Attention).then(|| linear(vs / "token_score", dim, 1)),
-            head: linear(vs / "head", dim, num_classes),
+            blocks: (0..config.depth).map(|i| Block::new(vs / "blocks" / i, &blocks, skipped(i))).collect(),
+            norm: layer_norm(vs / "norm", dim, LAYER_NORM_EPS),
+            token_score: (config.pooling == Pooling::Attention)
+                .then(|| linear(vs / "token_score", dim, 1, weight_init())),
+            head: linear(vs / "head", dim, num_classes, weight_init()),
         }
     }
 
@@ -151,9 +162,9 @@ fn mean_of_views(model: &TinyAst, each: &Tensor) -> Tensor {
 mod tests {
     use tch::Device;
 
-    use super::super::layers::noise;
     use super::*;
     use crate::config::{Preset, Stem};
+    use crate::model::transformer::noise;
 
     fn model(config: &TinyAstConfig) -> (nn::VarStore, TinyAst) {
         let vs = nn::VarStore::new(Device::Cpu);

@@ -1,33 +1,10 @@
-//! Where the network listens: attention rollout (Abnar and Zuidema 2020, "Quantifying attention flow in transformers",
-//! <https://arxiv.org/abs/2005.00928>).
-//!
-//! Training and inference use libtorch's fused attention, which keeps its weights to itself. Here they are computed one by one.
+//! Where the network listens, by attention rollout.
 
+use tch::Tensor;
 use tch::nn::Module;
-use tch::{Kind, Tensor};
 
-use super::block::{Attention, Block};
 use super::network::TinyAst;
-
-impl Attention {
-    /// How much each token takes from each, softmax(Q Kᵀ / √d): `(batch, n_tokens, embed_dim)` →
-    /// `(batch, num_heads, n_tokens, n_tokens)`, every row of which adds up to 1.
-    fn weights(&self, tokens: &Tensor) -> Tensor {
-        let (_, n_tokens, dim) = tokens.size3().unwrap_or_default();
-        let head_dim = dim / self.num_heads;
-        let parts = tokens.apply(&self.qkv).split(dim, 2);
-        let heads = |part: &Tensor| part.view([-1, n_tokens, self.num_heads, head_dim]).transpose(1, 2);
-        let (query, key) = (heads(&parts[0]), heads(&parts[1])); // (B, heads, T, D / heads)
-        (query.matmul(&key.transpose(2, 3)) / (head_dim as f64).sqrt()).softmax(-1, Kind::Float)
-    }
-}
-
-impl Block {
-    /// The attention of the block to the tokens it gets, as the mean over heads: `(batch, n_tokens, n_tokens)`.
-    fn attention_weights(&self, tokens: &Tensor) -> Tensor {
-        self.attention.weights(&self.norm1.forward(tokens)).mean_dim(1i64, false, Kind::Float)
-    }
-}
+use crate::model::transformer::{flow, shares};
 
 impl TinyAst {
     /// How much of each place of the input goes into the prediction, by attention rollout: `(batch, 1, n_mels, n_frames)` →
@@ -37,19 +14,9 @@ impl TinyAst {
     /// The pooling decides whose attention counts: the class token's, every token's alike, or each token's by its weight.
     pub fn listened_to(&self, inputs: &Tensor) -> Tensor {
         tch::no_grad(|| {
-            let mut tokens = self.tokens(inputs, false);
-            let n_tokens = tokens.size()[1];
-            let mut attention = Vec::with_capacity(self.blocks.len());
-            for block in &self.blocks {
-                attention.push(block.attention_weights(&tokens));
-                tokens = block.forward(&tokens, n_tokens, false);
-            }
+            let (tokens, rollout) = flow(&self.blocks, self.tokens(inputs, false));
             let pooled = self.pooling_weights(&self.norm.forward(&tokens)); // (B, 1, T)
-            let shares = pooled.matmul(&rollout(&attention)).squeeze_dim(1); // (B, T)
-            // The class token is no place of the input.
-            let n_own = i64::from(self.cls_token.is_some());
-            let shares = shares.narrow(1, n_own, n_tokens - n_own);
-            let shares = &shares / shares.sum_dim_intlist(1i64, true, Kind::Float);
+            let shares = shares(&pooled, &rollout, i64::from(self.cls_token.is_some()));
             let (rows, columns) = self.config.token_grid();
             shares.view([-1, rows as i64, columns as i64])
         })
@@ -71,29 +38,14 @@ impl TinyAst {
     }
 }
 
-/// Attention `(batch, n_tokens, n_tokens)` of the blocks from first to last → how much of each first token is in each last one,
-/// of the same shape, every row of which adds up to 1.
-///
-/// A block adds what it attends to to what was there, so half of each token counts as its own: A ↦ (A + I) / 2. Then the blocks'
-/// matrices are multiplied. The MLPs and the values' sizes are left out; that is the method's approximation.
-fn rollout(attention: &[Tensor]) -> Tensor {
-    let mut blocks = attention.iter().map(|weights| {
-        let identity = Tensor::eye(weights.size()[1], (Kind::Float, weights.device()));
-        let mixed = weights + identity;
-        &mixed / mixed.sum_dim_intlist(2i64, true, Kind::Float)
-    });
-    let Some(first) = blocks.next() else { return Tensor::zeros([0, 0, 0], (Kind::Float, tch::Device::Cpu)) };
-    blocks.fold(first, |below, block| block.matmul(&below))
-}
-
 #[cfg(test)]
 mod tests {
     use tch::nn::{self, ModuleT};
-    use tch::{Device, IndexOp};
+    use tch::{Device, IndexOp, Kind};
 
     use super::*;
     use crate::config::{Pooling, Preset, Stem, TinyAstConfig};
-    use crate::model::tiny_ast::noise;
+    use crate::model::transformer::noise;
 
     fn difference(a: &Tensor, b: &Tensor) -> f64 {
         assert_eq!(a.size(), b.size());
@@ -158,22 +110,6 @@ mod tests {
             let expected = &attended + linear(&linear(&normed, "mlp.fc1").gelu("none"), "mlp.fc2");
             assert!(difference(&block.forward(&tokens, 65, false), &expected) < 1e-5);
         });
-    }
-
-    #[test]
-    fn two_blocks_over_two_tokens_agree_with_a_rollout_by_hand() {
-        let first = Tensor::from_slice(&[1f32, 0.0, 0.5, 0.5]).view([1, 2, 2]);
-        let second = Tensor::from_slice(&[0f32, 1.0, 0.0, 1.0]).view([1, 2, 2]);
-        // (A + I) / 2 is [1 0; ¼ ¾] and [½ ½; 0 1]; the second times the first:
-        let expected = Tensor::from_slice(&[0.625f32, 0.375, 0.25, 0.75]).view([1, 2, 2]);
-        assert!(difference(&rollout(&[first, second]), &expected) < 1e-7);
-    }
-
-    #[test]
-    fn tokens_that_attend_to_themselves_alone_are_listened_to_alike() {
-        let identity = Tensor::eye(4, (Kind::Float, Device::Cpu)).unsqueeze(0);
-        let same = rollout(&[identity.copy(), identity.copy(), identity.copy()]);
-        assert!(difference(&same, &identity) < 1e-7);
     }
 
     #[test]

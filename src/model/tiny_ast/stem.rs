@@ -3,8 +3,8 @@
 use tch::Tensor;
 use tch::nn::{self, Init, Module, ModuleT, Path};
 
-use super::layers::{ZEROS, weight_init};
 use crate::config::{Convolution, TinyAstConfig};
+use crate::model::transformer::{ZEROS, weight_init};
 
 /// A stem's layers: convolutions, if any, then the projection to tokens.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::config::{Convolution, Pooling};
-use crate::model::tiny_ast::{INIT_STDEV, LAYER_NORM_EPS};
+use crate::model::tiny_ast::LAYER_NORM_EPS;
+use crate::model::transformer::INIT_STDEV;
 use crate::training::checkpoint::CheckpointInfo;
 
 /// The architecture in the terms of Hugging Face's `ViTConfig`.

@@ -17,6 +17,7 @@ use crate::config::TinyAstConfig;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::files::staging::Staging;
+use crate::model::names::parts_of;
 use crate::model::tensors::{self, Precision};
 use crate::model::tiny_ast::{TinyAst, hugging_face};
 use crate::training::checkpoint::{self, Checkpoint};
@@ -82,7 +83,7 @@ fn write(network: &Checkpoint, form: Form, folder: &Path) -> Result<()> {
     let config = match form {
         Form::HuggingFace => {
             let variables = vs.variables().into_iter();
-            let parts = variables.filter_map(|(name, values)| hugging_face::parts_of(&name, &values)).flatten();
+            let parts = variables.filter_map(|(name, values)| parts_of(hugging_face::NAMES, &name, &values)).flatten();
             // Without this entry transformers takes the file for another framework's.
             tensors::write_with(&weights, &parts.collect::<Vec<_>>(), Precision::Single, ("format", "pt"))?;
             serde_json::to_vec_pretty(&ViTFile::new(info))

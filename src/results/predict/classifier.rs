@@ -12,7 +12,7 @@ use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
-use crate::model::tiny_ast::judge;
+use crate::model::tiny_ast::{embeddings, judge};
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::familiarity::UNLIKE;
@@ -30,7 +30,7 @@ pub const RELEASED: &str = "data/models/tinyast-esc10.safetensors";
 pub const NONE_OF_THESE: &str = "none of these";
 
 /// The level of 10 ms that is no louder than the least step of 16 bits, in dBFS.
-const SILENCE_DBFS: f64 = -90.3;
+pub(crate) const SILENCE_DBFS: f64 = -90.3;
 
 /// A trained network with everything that turns a recording into what it takes.
 pub struct Classifier {
@@ -156,6 +156,44 @@ impl Classifier {
     /// Class names in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.checkpoint.info.labels
+    }
+
+    /// Numbers in an embedding.
+    pub fn embed_dim(&self) -> usize {
+        self.checkpoint.info.model.embed_dim
+    }
+
+    /// What the head sees of a recording: `embed_dim` numbers, the mean over its windows.
+    ///
+    /// # Errors
+    /// As [`Classifier::probabilities`].
+    pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
+        let inputs = self.inputs(waveform)?;
+        let mut sum = vec![0.0; self.embed_dim()];
+        let mut n_windows = 0;
+        let batch_size = (BATCH_SIZE * self.checkpoint.info.model.n_views()) as i64;
+        for batch in inputs.split(batch_size, 0) {
+            let each = embeddings(&self.checkpoint.model, &batch.to_device(self.device));
+            let rows = Vec::<Vec<f32>>::try_from(each)
+                .map_err(|source| Error::Torch { action: "reading embeddings", source })?;
+            n_windows += rows.len();
+            rows.iter().for_each(|row| sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
+        }
+        Ok(sum.into_iter().map(|sum| sum / n_windows.max(1) as f32).collect())
+    }
+
+    /// A recording's windows as the network takes them, view after view.
+    fn inputs(&mut self, waveform: &Waveform) -> Result<Tensor> {
+        let info = &self.checkpoint.info;
+        let sample_rate = info.settings.features.sample_rate;
+        let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
+        let windows = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
+        let mut inputs = Vec::new();
+        for (_, window) in clips_of(&samples, sample_rate, &windows) {
+            let spectrogram = self.extractor.extract(&window, sample_rate)?;
+            inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
+        }
+        Ok(Tensor::cat(&inputs, 0))
     }
 
     /// Probability of every class, calibrated where the checkpoint says how. A recording longer than a clip is read as windows, whose

@@ -70,6 +70,22 @@ impl Classifier {
     }
 }
 
+impl Listening {
+    /// The shares `(rows, columns)` of one window over the first frames of a clip: `window` is its first frame and how many it covers.
+    pub(crate) fn of_window(
+        levels: Array2<f32>,
+        features: FeatureConfig,
+        shares: &Tensor,
+        window: (isize, usize),
+        prediction: (String, f32),
+    ) -> Result<Self> {
+        let (rows, columns) = shares.size2().unwrap_or_default();
+        let shares = read(&shares.unsqueeze(0), (1, rows as usize, columns as usize))?;
+        let (attention, beyond) = lay_over(shares.view(), &[window], levels.ncols());
+        Ok(Listening { levels, attention, beyond, features, prediction })
+    }
+}
+
 fn read(shares: &Tensor, shape: (usize, usize, usize)) -> Result<ndarray::Array3<f32>> {
     let values = Vec::<f32>::try_from(shares.flatten(0, 2))
         .map_err(|source| Error::Torch { action: "reading attention", source })?;

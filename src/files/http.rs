@@ -6,84 +6,138 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
-use reqwest::blocking::{Client, Response};
+use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use reqwest::{StatusCode, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Method, StatusCode, Url};
 
-use super::options::DownloadOptions;
 use crate::error::{Error, Result};
 use crate::files::progress::{Progress, Unit};
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 /// The longest wait a server can ask for between two requests.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Redirects within one server that are followed.
+const MAX_REDIRECTS: usize = 10;
 /// Bytes farther than ever before that make a broken connection the first one again.
 const REAL_PROGRESS: u64 = 1_000_000;
-const TRY_LATER: &str =
-    "Check the network and run this stage again; or get the archive in another way and set DATASET to its path.";
 const NO_CLIENT: &str = "Install the system's CA certificates (on Debian and Ubuntu: apt-get install ca-certificates).";
-const CHECK_ADDRESS: &str = "Check the address; ESC-50 itself is also fetched from a mirror that ESC50_URL names.";
+
+/// How patient a download is.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    /// The longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// The longest wait for the next bytes, from the request on.
+    pub read_timeout: Duration,
+    /// Requests made at most until the download has come farther; 1 or more.
+    pub attempts: u32,
+    /// The wait before the second request. It doubles with each further one.
+    pub backoff: Duration,
+}
+
+/// What to do now, by what went wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advice {
+    /// The network, or the server, for the moment.
+    pub try_later: &'static str,
+    /// The address.
+    pub check_address: &'static str,
+    /// What a refusal by this server means and what to do about it, where there is more to say than its status.
+    pub explain: fn(&Response) -> Option<(String, String)>,
+}
 
 /// An address, and how many requests have gone there since the last real progress.
-pub(super) struct Server {
+pub(crate) struct Server {
     client: Client,
     url: Url,
+    /// Sent with every request to the address, and not to where it redirects.
+    token: Option<String>,
     shown: String,
     requests: u32,
-    /// How far into the archive the count of requests last began anew, in bytes.
+    /// How far into the file the count of requests last began anew, in bytes.
     reached: u64,
-    options: DownloadOptions,
+    patience: Patience,
+    advice: Advice,
 }
 
 impl Server {
-    pub fn new(url: &str, options: &DownloadOptions) -> Result<Self> {
+    pub fn new(url: &str, token: Option<&str>, patience: &Patience, advice: Advice) -> Result<Self> {
         // An error means that a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = shown(url);
-        let url = Url::parse(url).map_err(|error| failed(&shown, error.to_string(), CHECK_ADDRESS))?;
-        let client = || {
-            let client = Client::builder()
-                .user_agent(USER_AGENT)
-                .connect_timeout(options.connect_timeout)
-                // For the blocking client: until the response starts, and for each read of its body.
-                .timeout(options.read_timeout);
-            if is_loopback(&url) { client.no_proxy() } else { client }
-        };
-        let built = match client().build() {
-            // Bare systems come without certificates, which plain HTTP does not need.
-            Err(_) if url.scheme() == "http" => client().tls_certs_only([]).build(),
-            built => built,
-        };
-        let client = built.map_err(|error| failed(&shown, root_cause(&error), NO_CLIENT))?;
-        Ok(Server { client, url, shown, requests: 0, reached: 0, options: options.clone() })
+        let url = Url::parse(url).map_err(|error| failed(&shown, error.to_string(), advice.check_address))?;
+        let client =
+            client(&url, patience, Policy::default()).map_err(|error| failed(&shown, root_cause(&error), NO_CLIENT))?;
+        let token = token.map(str::to_owned);
+        Ok(Server { client, url, token, shown, requests: 0, reached: 0, patience: patience.clone(), advice })
     }
 
-    /// Asks for the archive from its start.
+    /// What this server itself says of the file, in the head of its answer: of a redirect to another server, too, which is not followed.
+    pub fn head(&mut self) -> Result<Response> {
+        let host = self.url.host_str().map(str::to_owned);
+        let own = Policy::custom(move |attempt| match attempt.url().host_str() == host.as_deref() {
+            true if attempt.previous().len() < MAX_REDIRECTS => attempt.follow(),
+            _ => attempt.stop(),
+        });
+        let own = client(&self.url, &self.patience, own);
+        let all = std::mem::replace(
+            &mut self.client,
+            own.map_err(|error| failed(&self.shown, root_cause(&error), NO_CLIENT))?,
+        );
+        let response = self.request(Method::HEAD, |request| request);
+        self.client = all;
+        response
+    }
+
+    /// Asks for the file from its start.
     pub fn get(&mut self) -> Result<Body<'_>> {
-        let response = self.request(None)?;
-        let total = response.content_length();
+        let response = self.request(Method::GET, |request| request)?;
+        Ok(self.body(response, 0))
+    }
+
+    /// Asks for the file without its first `offset` bytes. A server that has no such rest is asked for the whole.
+    pub fn get_from(&mut self, offset: u64) -> Result<Body<'_>> {
+        if offset == 0 {
+            return self.get();
+        }
+        let ranged = |request: RequestBuilder| request.header(RANGE, format!("bytes={offset}-"));
+        let response = self.request(Method::GET, ranged)?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => self.get(),
+            _ if is_rest(&response, offset) => Ok(self.body(response, offset)),
+            _ => Ok(self.body(response, 0)),
+        }
+    }
+
+    fn body(&mut self, response: Response, offset: u64) -> Body<'_> {
+        let total = response.content_length().map(|rest| offset + rest);
         let header = |name| response.headers().get(name).cloned();
         let ranges = header(ACCEPT_RANGES).is_some_and(|unit| unit == "bytes");
         let etag = header(ETAG).filter(|etag| ranges && !etag.as_bytes().starts_with(b"W/"));
         let has_end = total.is_some() || header(TRANSFER_ENCODING).is_some();
-        let progress = Progress::new("download", Unit::Bytes, total);
-        Ok(Body { server: self, response, etag, total, has_end, progress })
+        let mut progress = Progress::new("download", Unit::Bytes, total);
+        progress.add(offset);
+        Body { server: self, response, etag, offset, total, has_end, progress }
     }
 
-    fn request(&mut self, resume: Option<(u64, &HeaderValue)>) -> Result<Response> {
+    /// An answer that is a success, a redirect that is not followed, or no such range.
+    fn request(&mut self, method: Method, with: impl Fn(RequestBuilder) -> RequestBuilder) -> Result<Response> {
         loop {
             self.requests += 1;
-            let mut request = self.client.get(self.url.clone());
-            if let Some((offset, etag)) = resume {
-                request = request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, etag);
+            let mut request = with(self.client.request(method.clone(), self.url.clone()));
+            if let Some(token) = &self.token {
+                request = request.bearer_auth(token);
             }
             let (reason, wait) = match request.send() {
                 Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if method == Method::HEAD && response.status().is_redirection() => return Ok(response),
+                Ok(response) if response.status() == StatusCode::RANGE_NOT_SATISFIABLE => return Ok(response),
                 Ok(response) => self.refused(&response)?,
                 Err(error) if error.is_builder() || error.is_redirect() => {
-                    return Err(failed(&self.shown, root_cause(&error), CHECK_ADDRESS));
+                    return Err(failed(&self.shown, root_cause(&error), self.advice.check_address));
                 }
                 Err(error) => (describe(&error), Duration::ZERO),
             };
@@ -98,7 +152,9 @@ impl Server {
         let may_pass =
             status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
         if !may_pass {
-            return Err(failed(&self.shown, reason, CHECK_ADDRESS));
+            let (reason, next) =
+                (self.advice.explain)(response).unwrap_or((reason, self.advice.check_address.to_owned()));
+            return Err(failed(&self.shown, reason, &next));
         }
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok((reason, asked.map_or(Duration::ZERO, Duration::from_secs).min(MAX_WAIT)))
@@ -115,10 +171,10 @@ impl Server {
 
     /// Waits, at least so long, before the next request; or fails with the reason when there have been enough.
     pub fn wait_to_retry(&self, reason: &str, at_least: Duration) -> Result<()> {
-        let DownloadOptions { attempts, backoff, .. } = self.options;
+        let Patience { attempts, backoff, .. } = self.patience;
         if self.requests >= attempts {
             let reason = if attempts == 1 { reason.into() } else { format!("{reason}, after {attempts} requests") };
-            return Err(failed(&self.shown, reason, TRY_LATER));
+            return Err(failed(&self.shown, reason, self.advice.try_later));
         }
         let doubled = backoff.saturating_mul(2_u32.saturating_pow(self.requests.saturating_sub(1)));
         let wait = doubled.min(MAX_WAIT).max(at_least);
@@ -128,12 +184,30 @@ impl Server {
     }
 }
 
-/// The archive as it comes in.
-pub(super) struct Body<'a> {
+fn client(url: &Url, patience: &Patience, policy: Policy) -> reqwest::Result<Client> {
+    // A policy serves one client, and the first of two tries may fail for want of certificates, which plain HTTP does not need.
+    let builder = || {
+        let builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(patience.connect_timeout)
+            // For the blocking client: until the response starts, and for each read of its body.
+            .timeout(patience.read_timeout);
+        if is_loopback(url) { builder.no_proxy() } else { builder }
+    };
+    match builder().build() {
+        Err(_) if url.scheme() == "http" => builder().redirect(policy).tls_certs_only([]).build(),
+        _ => builder().redirect(policy).build(),
+    }
+}
+
+/// A file as it comes in.
+pub(crate) struct Body<'a> {
     server: &'a mut Server,
     response: Response,
-    /// What the archive is known by, where the server can send the rest of it alone.
+    /// What the file is known by, where the server can send the rest of it alone.
     etag: Option<HeaderValue>,
+    /// Bytes of the file that this answer leaves out.
+    offset: u64,
     total: Option<u64>,
     /// Whether the response tells where it ends, so that a cut cannot pass for its end.
     has_end: bool,
@@ -141,6 +215,11 @@ pub(super) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
+    /// Where in the file this answer began, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Whether the connection may have been cut without a sign.
     pub fn may_be_cut(&self) -> bool {
         !self.has_end
@@ -167,10 +246,11 @@ impl<'a> Body<'a> {
         if self.server.wait_to_retry(&reason(broken), Duration::ZERO).is_err() {
             return false;
         }
-        let Ok(response) = self.server.request(Some((offset, etag))) else { return false };
-        let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
-        let is_rest =
-            response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {offset}-"));
+        let etag = etag.clone();
+        let rest =
+            |request: RequestBuilder| request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, etag.clone());
+        let Ok(response) = self.server.request(Method::GET, rest) else { return false };
+        let is_rest = is_rest(&response, offset);
         if is_rest {
             self.response = response;
         }
@@ -199,8 +279,14 @@ impl Read for Body<'_> {
     }
 }
 
+/// Whether an answer holds the file from this byte on.
+fn is_rest(response: &Response, offset: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
+    response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {offset}-"))
+}
+
 /// The address without what may be secret in it: user, password, query.
-pub(super) fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let Ok(mut parsed) = Url::parse(url) else { return url.into() };
     parsed.set_query(None);
     // Both fail only for addresses that cannot carry them.
@@ -210,7 +296,7 @@ pub(super) fn shown(url: &str) -> String {
 }
 
 /// Why reading a response failed.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
         Some(error) => describe(error),
         None => format!("the connection broke ({error})"),

@@ -1,16 +1,30 @@
 //! One transformer block.
 
 use tch::Tensor;
-use tch::nn::{self, Module, Path};
+use tch::nn::{self, Init, Module, Path};
 
 use super::layers::{layer_norm, linear};
-use crate::config::TinyAstConfig;
+
+/// The sizes of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockConfig {
+    /// Numbers in a token.
+    pub dim: i64,
+    pub num_heads: i64,
+    /// Width of the MLP.
+    pub hidden: i64,
+    /// Layer norm's epsilon.
+    pub eps: f64,
+    pub dropout: f64,
+    /// How its matrices begin.
+    pub ws_init: Init,
+}
 
 /// One pre-norm transformer block: attention, then an MLP, each added to the stream.
 #[derive(Debug)]
-pub(super) struct Block {
-    pub(super) norm1: nn::LayerNorm,
-    pub(super) attention: Attention,
+pub(crate) struct Block {
+    pub(crate) norm1: nn::LayerNorm,
+    pub(crate) attention: Attention,
     norm2: nn::LayerNorm,
     fc1: nn::Linear,
     fc2: nn::Linear,
@@ -20,23 +34,27 @@ pub(super) struct Block {
 
 impl Block {
     /// A block that training leaves out for a clip with probability `skipped`.
-    pub(super) fn new(vs: Path, config: &TinyAstConfig, skipped: f64) -> Self {
-        let dim = config.embed_dim as i64;
-        let hidden = dim * config.mlp_ratio as i64;
+    pub(crate) fn new(vs: Path, config: &BlockConfig, skipped: f64) -> Self {
+        let &BlockConfig { dim, hidden, eps, ws_init, .. } = config;
         Block {
-            norm1: layer_norm(&vs / "norm1", dim),
+            norm1: layer_norm(&vs / "norm1", dim, eps),
             attention: Attention::new(&vs / "attention", config),
-            norm2: layer_norm(&vs / "norm2", dim),
-            fc1: linear(&vs / "mlp" / "fc1", dim, hidden),
-            fc2: linear(&vs / "mlp" / "fc2", hidden, dim),
+            norm2: layer_norm(&vs / "norm2", dim, eps),
+            fc1: linear(&vs / "mlp" / "fc1", dim, hidden, ws_init),
+            fc2: linear(&vs / "mlp" / "fc2", hidden, dim, ws_init),
             dropout: config.dropout,
             skipped,
         }
     }
 
+    /// Lets training leave the block out for a clip with another probability.
+    pub(crate) fn skip(&mut self, probability: f64) {
+        self.skipped = probability;
+    }
+
     /// Tokens `(batch, n_tokens, embed_dim)` → the first `n_first` of them, `(batch, n_first, embed_dim)`: where nobody looks at the
     /// others, they need not be made.
-    pub(super) fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
+    pub(crate) fn forward(&self, tokens: &Tensor, n_first: i64, train: bool) -> Tensor {
         let attended = self.attention.forward(&self.norm1.forward(tokens), n_first, train);
         let tokens = tokens.narrow(1, 0, n_first) + self.sometimes(attended, train);
         let hidden = self.norm2.forward(&tokens).apply(&self.fc1).gelu("none");
@@ -57,20 +75,20 @@ impl Block {
 
 /// Multi-head self-attention, its query, key and value projections held as one matrix.
 #[derive(Debug)]
-pub(super) struct Attention {
-    pub(super) qkv: nn::Linear,
+pub(crate) struct Attention {
+    pub(crate) qkv: nn::Linear,
     proj: nn::Linear,
-    pub(super) num_heads: i64,
+    pub(crate) num_heads: i64,
     dropout: f64,
 }
 
 impl Attention {
-    fn new(vs: Path, config: &TinyAstConfig) -> Self {
-        let dim = config.embed_dim as i64;
+    fn new(vs: Path, config: &BlockConfig) -> Self {
+        let dim = config.dim;
         Attention {
-            qkv: linear(&vs / "qkv", dim, 3 * dim),
-            proj: linear(&vs / "proj", dim, dim),
-            num_heads: config.num_heads as i64,
+            qkv: linear(&vs / "qkv", dim, 3 * dim, config.ws_init),
+            proj: linear(&vs / "proj", dim, dim, config.ws_init),
+            num_heads: config.num_heads,
             dropout: config.dropout,
         }
     }
@@ -106,13 +124,15 @@ impl Attention {
 mod tests {
     use tch::Device;
 
+    use super::super::layers::{noise, weight_init};
     use super::*;
-    use crate::model::tiny_ast::noise;
 
     #[test]
     fn some_tokens_are_the_same_whether_the_others_are_made_or_not() {
         let vs = nn::VarStore::new(Device::Cpu);
-        let block = Block::new(vs.root(), &TinyAstConfig::default(), 0.0);
+        let ws_init = weight_init();
+        let config = BlockConfig { dim: 128, num_heads: 4, hidden: 256, eps: 1e-12, dropout: 0.0, ws_init };
+        let block = Block::new(vs.root(), &config, 0.0);
         let tokens = noise(&[2, 5, 128]);
         let (all, first) = tch::no_grad(|| (block.forward(&tokens, 5, false), block.forward(&tokens, 1, false)));
         let difference = (all.narrow(1, 0, 1) - first).abs().max().double_value(&[]);

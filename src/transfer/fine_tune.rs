@@ -1,0 +1,401 @@
+//! All layers of a network from elsewhere, trained on.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use tch::{Device, Kind, Tensor};
+
+use super::listener::Listener;
+use super::probe::{HeardSet, evaluation};
+use crate::config::{Config, TrainConfig};
+use crate::error::{Error, Result};
+use crate::front_end::audio;
+use crate::model::pretrained::{Architecture, Pretrained};
+use crate::results::metrics::Evaluation;
+use crate::training::history::{self, EpochRecord};
+use crate::training::loader::stream;
+use crate::training::observe::{Console, Observer};
+use crate::training::optim::FlatWeights;
+use crate::training::paths::history_path;
+use crate::training::trainer::{Network, Trainer, count_right};
+use crate::training::words::untrained_warning;
+
+/// Recordings scored at once.
+const SCORED_AT_ONCE: usize = 8;
+/// Bytes that one number of a token takes while its gradient is due, for each of the numbers a block keeps of it.
+const KEPT_PER_NUMBER: f64 = 4.0;
+
+/// How a network is trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FineTune {
+    /// Passes over the recordings.
+    pub epochs: usize,
+    /// Recordings of a step.
+    pub batch_size: usize,
+    /// The step size of the head and the last block, until it decays.
+    pub learning_rate: f64,
+    /// The last epoch of the full step size; each one after it has `decay` of the one before.
+    pub decay_from: usize,
+    /// What is left of the step size after an epoch.
+    pub decay: f64,
+    /// The step size of a block over that of the next one: 1 for the same, less where what lies below should stay as it is.
+    pub layer_decay: f64,
+    /// Blocks from the first that stay as they are, with all that lies before them.
+    pub frozen_blocks: usize,
+    /// How much of themselves matrices lose per unit of step size.
+    pub weight_decay: f64,
+    /// The most mel bands side by side that are masked in a recording.
+    pub freq_mask: usize,
+    /// The most frames side by side that are masked in a recording.
+    pub time_mask: usize,
+    /// The share of a CED's columns of patches that a step leaves out.
+    pub dropped_columns: f64,
+    /// How often a step leaves out a CED's last block; those before it less often, in proportion.
+    pub stochastic_depth: f64,
+    /// The memory that a step may take, in bytes: of a batch that takes more, parts are gone through one after another, which comes to the
+    /// same.
+    pub memory_bytes: f64,
+}
+
+impl Default for FineTune {
+    /// For some hundred recordings, and a network that should not forget what it knows.
+    fn default() -> Self {
+        FineTune {
+            epochs: 10,
+            batch_size: 16,
+            learning_rate: 5e-5,
+            decay_from: 5,
+            decay: 0.85,
+            layer_decay: 0.8,
+            frozen_blocks: 0,
+            weight_decay: 0.01,
+            freq_mask: 12,
+            time_mask: 48,
+            dropped_columns: 0.2,
+            stochastic_depth: 0.1,
+            memory_bytes: 6e9,
+        }
+    }
+}
+
+impl FineTune {
+    /// The recipe of the AST's authors for ESC-50 (Gong et al. 2021).
+    pub fn ast_esc50() -> Self {
+        FineTune {
+            epochs: 25,
+            batch_size: 48,
+            learning_rate: 1e-5,
+            layer_decay: 1.0,
+            weight_decay: 5e-7,
+            freq_mask: 24,
+            time_mask: 96,
+            dropped_columns: 0.0,
+            stochastic_depth: 0.0,
+            ..FineTune::default()
+        }
+    }
+
+    fn validate(&self, depth: usize) -> Result<()> {
+        let check = |holds: bool, field: &'static str, expected: String, found: String| match holds {
+            true => Ok(()),
+            false => Err(Error::Config { field, expected, found }),
+        };
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        check(self.epochs > 0, "epochs", "1 or more".into(), self.epochs.to_string())?;
+        check(self.batch_size > 0, "batch_size", "1 or more".into(), self.batch_size.to_string())?;
+        let rate = self.learning_rate > 0.0 && self.learning_rate.is_finite();
+        check(rate, "learning_rate", "above 0".into(), self.learning_rate.to_string())?;
+        let falls = |value: f64| value > 0.0 && value <= 1.0;
+        check(falls(self.decay), "decay", "above 0, up to 1".into(), self.decay.to_string())?;
+        check(falls(self.layer_decay), "layer_decay", "above 0, up to 1".into(), self.layer_decay.to_string())?;
+        let blocks = format!("from 0 to {depth}, its blocks");
+        check(self.frozen_blocks <= depth, "frozen_blocks", blocks, self.frozen_blocks.to_string())?;
+        check(
+            share(self.dropped_columns),
+            "dropped_columns",
+            "from 0 to below 1".into(),
+            self.dropped_columns.to_string(),
+        )?;
+        check(
+            share(self.stochastic_depth),
+            "stochastic_depth",
+            "from 0 to below 1".into(),
+            self.stochastic_depth.to_string(),
+        )
+    }
+
+    /// The step size of an epoch, from 1.
+    fn rate(&self, epoch: usize) -> f64 {
+        self.learning_rate * self.decay.powi(epoch.saturating_sub(self.decay_from) as i32)
+    }
+
+    /// How much of a step a variable takes, by its name. A CED's norm over mel bands stays as it is, with the statistics of AudioSet: it has
+    /// been gone through once for all epochs.
+    fn share(&self, name: &str, depth: usize) -> f64 {
+        let block = || name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+        let above = match block() {
+            Some(block) if block < self.frozen_blocks => return 0.0,
+            Some(block) => depth.saturating_sub(block + 1),
+            None if name.starts_with("head") || name.starts_with("norm") => 0,
+            None if self.frozen_blocks > 0 || name.starts_with("init_bn") => return 0.0,
+            None => depth,
+        };
+        self.layer_decay.powi(above as i32)
+    }
+}
+
+/// A network that was trained on.
+pub struct FineTuned {
+    network: Pretrained,
+    /// A record per epoch.
+    pub history: Vec<EpochRecord>,
+    /// Recordings trained on.
+    pub train_clips: usize,
+    /// The fold that nothing was trained or chosen on, scored once.
+    pub evaluation: Evaluation,
+    /// Time taken.
+    pub elapsed: Duration,
+}
+
+impl fmt::Display for FineTuned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (epochs, clips, elapsed_s) = (self.history.len(), self.train_clips, self.elapsed.as_secs_f64());
+        writeln!(f, "{epochs} epochs over {clips} recordings in {elapsed_s:.0} s")?;
+        write!(f, "{}", self.evaluation)
+    }
+}
+
+impl FineTuned {
+    /// Writes the network as transformers loads it, and as [`Listener::open`] does.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        self.network.save(folder)
+    }
+}
+
+impl Network for Pretrained {
+    fn logits(&self, inputs: &Tensor, train: bool) -> Tensor {
+        Pretrained::logits(self, &self.embed(inputs, train))
+    }
+}
+
+/// Trains a network from elsewhere on the config's recordings, all layers or the last ones. Its head starts as the best linear one on the
+/// embeddings that the network has, fitted to the recordings that are trained on (Kumar et al. 2022, <https://arxiv.org/abs/2202.10054>).
+/// The fold before the held-out one is watched where `train.validate` says so, and else trained on; the held-out fold is scored once, at
+/// the end. Everything random follows from `train.seed`.
+///
+/// What it will take is said before it begins: time, by a first step, and memory. The history is on disk after every epoch. A run that is
+/// stopped begins anew.
+///
+/// # Errors
+/// As [`super::probe()`]; [`Error::Config`] for a TinyAST, which is trained by [`crate::train`], and for settings out of range;
+/// [`Error::Training`] when the loss is no longer a number.
+pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Result<FineTuned> {
+    let (started, mut observer) = (Instant::now(), Console::default());
+    let heard = HeardSet::of(config, &mut listener)?;
+    let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
+    let mut train = heard.folds.train.clone();
+    if !config.train.validate {
+        train.extend(&heard.folds.validation);
+    }
+    if let Some(warning) = untrained_warning(&heard.untrained(&train)) {
+        observer.say(&warning);
+    }
+    let (_, l2) = heard.choose()?;
+    let head = heard.data.fit(&train, l2)?;
+    let unfit = || Error::Config {
+        field: "model",
+        expected: "a CED or an Audio Spectrogram Transformer".into(),
+        found: "a TinyAST, which `train` trains".into(),
+    };
+    let mut network = listener.into_published().ok_or_else(unfit)?;
+    how.validate(network.depth())?;
+    network = network.with_head(heard.labels.clone(), false, &head.weight, &head.bias)?;
+    network.leave_out(how.dropped_columns, how.stochastic_depth);
+    let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
+    let inputs = inputs_of(&paths, &mut network)?;
+
+    let settings = TrainConfig {
+        weight_decay: how.weight_decay,
+        label_smoothing: 0.0,
+        ema_decay: 0.0,
+        max_grad_norm: Some(1.0),
+        mixed_precision: false,
+        ..config.train.clone()
+    };
+    let (part, classes) = (part_size(&network, &inputs, how), heard.labels.len());
+    let mut trainer = trainer(network, &settings, how)?;
+    let batch = |indices: &[usize], epoch: usize, network: &Pretrained| -> Vec<(Tensor, Tensor)> {
+        let piece_of = |index: &usize| {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, *index as u64));
+            masked(&one_piece(&inputs[*index], &mut rng), how, network, &mut rng)
+        };
+        let of_part = |indices: &[usize]| {
+            let pieces: Vec<Tensor> = indices.iter().map(piece_of).collect();
+            let targets: Vec<i64> = indices.iter().map(|index| heard.data.targets[*index] as i64).collect();
+            let one_hot = Tensor::from_slice(&targets).one_hot(classes as i64).to_kind(Kind::Float);
+            (side_by_side(&pieces), one_hot)
+        };
+        indices.chunks(part).map(of_part).collect()
+    };
+    let n_batches = train.len().div_ceil(how.batch_size);
+    let (mut history, mut step): (Vec<EpochRecord>, usize) = (Vec::new(), 0);
+    observer.plan(how.epochs);
+    for epoch in 1..=how.epochs {
+        let (begun, rate) = (Instant::now(), how.rate(epoch));
+        observer.epoch_begins(epoch, how.epochs, train.len());
+        let mut order = train.clone();
+        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, u64::MAX)));
+        let (mut loss_sum, mut right) = (0.0, 0.0);
+        for indices in order.chunks(how.batch_size) {
+            if observer.is_stopped() {
+                return Err(Error::Background { reason: format!("fine-tuning was stopped after epoch {}", epoch - 1) });
+            }
+            let clock = Instant::now();
+            step += 1;
+            let parts = batch(indices, epoch, &trainer.model);
+            let taken = trainer.step_in_parts(&parts, indices.len() as i64, epoch, step, rate)?;
+            if !taken.loss.is_finite() {
+                let (reason, next) = (format!("the loss is {}", taken.loss), "Lower the learning_rate.".into());
+                return Err(Error::Training { epoch, step, learning_rate: rate, reason, next });
+            }
+            loss_sum += taken.loss * indices.len() as f64;
+            right += taken.right;
+            observer.step_ends(indices.len());
+            if step == 1 {
+                let minutes = clock.elapsed().as_secs_f64() * (n_batches * how.epochs) as f64 / 60.0;
+                let parts = indices.len().div_ceil(part);
+                let parts =
+                    if parts > 1 { format!(", each in {parts} parts for want of memory") } else { String::new() };
+                observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps{parts}", how.epochs));
+            }
+        }
+        let scored = score(&trainer.model, &inputs, &validation, &heard.data.targets)?;
+        history.push(EpochRecord {
+            epoch,
+            train_loss: loss_sum / train.len() as f64,
+            train_accuracy: right / train.len() as f64,
+            validation_loss: scored.as_ref().map(|scored| scored.0),
+            validation_accuracy: scored.as_ref().map(|scored| scored.1),
+            learning_rate: rate,
+            clips_per_s: train.len() as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            elapsed_s: started.elapsed().as_secs_f64(),
+            planned: how.epochs,
+        });
+        history::write(&history_path(config), &history)?;
+        observer.epoch_ends(&history, how.epochs);
+    }
+    let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test)?;
+    let evaluation = evaluation(&heard.catalog, &heard.folds, &heard.labels, probabilities);
+    Ok(FineTuned { network: trainer.model, history, train_clips: train.len(), evaluation, elapsed: started.elapsed() })
+}
+
+/// The network in the hands of a trainer that shares out its steps, its first blocks as they are where that is asked for.
+fn trainer(network: Pretrained, settings: &TrainConfig, how: &FineTune) -> Result<Trainer<Pretrained>> {
+    let depth = network.depth();
+    for (name, variable) in network.variables().variables() {
+        if how.share(&name, depth) == 0.0 && variable.requires_grad() {
+            let _ = variable.set_requires_grad(false);
+        }
+    }
+    let weights = FlatWeights::new(network.variables())?;
+    Ok(Trainer::with_weights(network, weights, settings, |name| how.share(name, depth)))
+}
+
+/// What the network takes of every recording.
+fn inputs_of(paths: &[PathBuf], network: &mut Pretrained) -> Result<Vec<Tensor>> {
+    let rate = network.sample_rate();
+    let mut resampler = Listener::resampler_to(rate)?;
+    let mut all = Vec::with_capacity(paths.len());
+    for path in paths {
+        let sound = audio::read(path)?;
+        all.push(resampler.resample(&sound.samples, sound.sample_rate).map_err(|error| error.in_file(path))?);
+    }
+    network.fit_to(all.iter().map(Vec::len).max().unwrap_or_default())?;
+    let hear = |(samples, path): (Vec<f32>, &PathBuf)| network.listen(&samples).map_err(|error| error.in_file(path));
+    all.into_iter().zip(paths).map(hear).collect()
+}
+
+/// Recordings of a batch that are gone through at once, so that a step takes no more memory than it may.
+fn part_size(network: &Pretrained, inputs: &[Tensor], how: &FineTune) -> usize {
+    let (tokens, kept) = match network.architecture() {
+        Architecture::Ced(network) => {
+            let config = network.config();
+            let longest = inputs.iter().map(|input| input.size()[2]).max().unwrap_or_default() as usize;
+            let tokens = (longest / config.patch_size).max(1) * config.grid().0;
+            (tokens, config.embed_dim as f64 * (12.0 + 2.0 * config.mlp_ratio))
+        }
+        Architecture::Ast(network) => {
+            let config = network.config();
+            let (rows, columns) = config.grid();
+            (rows * columns + 2, 12.0 * config.hidden_size as f64 + 2.0 * config.intermediate_size as f64)
+        }
+    };
+    let weights: usize = network.variables().variables().values().map(Tensor::numel).sum();
+    // The weights, their gradient and two moments, and one more while they are laid out.
+    let left = how.memory_bytes - 5.0 * 4.0 * weights as f64;
+    let of_one = KEPT_PER_NUMBER * (tokens * network.depth()) as f64 * kept;
+    ((left / of_one).floor().max(1.0) as usize).min(how.batch_size)
+}
+
+/// One of a recording's pieces, by chance.
+fn one_piece(pieces: &Tensor, rng: &mut Xoshiro256PlusPlus) -> Tensor {
+    pieces.get(rng.random_range(0..pieces.size()[0].max(1)))
+}
+
+/// A piece with a band of frequencies and a stretch of time masked (SpecAugment, Park et al. 2019), each of a width by chance.
+fn masked(piece: &Tensor, how: &FineTune, network: &Pretrained, rng: &mut Xoshiro256PlusPlus) -> Tensor {
+    let piece = piece.copy();
+    let (freq, time) = if matches!(network.architecture(), Architecture::Ced(_)) { (0, 1) } else { (1, 0) };
+    let fill = network.silence();
+    for (dim, most) in [(freq, how.freq_mask), (time, how.time_mask)] {
+        let length = piece.size()[dim as usize];
+        let width = rng.random_range(0..=most as i64).min(length);
+        let start = rng.random_range(0..=length - width);
+        let _ = piece.narrow(dim, start, width).fill_(fill);
+    }
+    piece
+}
+
+/// Pieces as one batch; the shorter ones of a CED are followed by zeros, as the last piece of a long recording is.
+fn side_by_side(pieces: &[Tensor]) -> Tensor {
+    let longest = pieces.iter().map(|piece| piece.size()[1]).max().unwrap_or_default();
+    let padded = pieces.iter().map(|piece| piece.constant_pad_nd([0, longest - piece.size()[1]]));
+    Tensor::stack(&padded.collect::<Vec<_>>(), 0)
+}
+
+/// The class probabilities of recordings, each heard to its end.
+fn probabilities(network: &Pretrained, inputs: &[Tensor], indices: &[usize]) -> Result<Vec<Vec<f32>>> {
+    let of_one = |index: &usize| {
+        let embedded: Vec<Tensor> = tch::no_grad(|| {
+            let parts = inputs[*index].split(SCORED_AT_ONCE as i64, 0);
+            parts.iter().map(|part| network.embed(part, false)).collect()
+        });
+        let embedding = Tensor::cat(&embedded, 0).mean_dim(0i64, true, Kind::Float);
+        Vec::try_from(network.probabilities(&embedding).to_device(Device::Cpu).flatten(0, 1))
+            .map_err(|source| Error::Torch { action: "reading probabilities", source })
+    };
+    indices.iter().map(of_one).collect()
+}
+
+/// Mean loss and accuracy of recordings; `None` for none.
+fn score(network: &Pretrained, inputs: &[Tensor], indices: &[usize], targets: &[usize]) -> Result<Option<(f64, f64)>> {
+    if indices.is_empty() {
+        return Ok(None);
+    }
+    let said = probabilities(network, inputs, indices)?;
+    let (mut loss, mut right) = (0.0, 0.0);
+    for (probabilities, index) in said.iter().zip(indices) {
+        let target = targets[*index];
+        loss -= f64::from(probabilities[target].max(f32::MIN_POSITIVE)).ln();
+        let row = Tensor::from_slice(probabilities).unsqueeze(0);
+        right += count_right(&row, &Tensor::from_slice(&[target as i64]));
+    }
+    Ok(Some((loss / indices.len() as f64, right / indices.len() as f64)))
+}

@@ -1,0 +1,239 @@
+//! Any network that turns a recording into an embedding and an answer, whatever its kind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::dataset::measure::loudest_dbfs;
+use crate::error::{Error, Result};
+use crate::files::content;
+use crate::front_end::audio::{self, Waveform};
+use crate::front_end::features::{FeatureConfig, FeatureExtractor};
+#[cfg(feature = "download")]
+use crate::hub::Hub;
+use crate::model::pretrained::{Heard, Pretrained, WEIGHTS_FILE};
+use crate::results::predict::{Classifier, Listening, Prediction, RELEASED, Recognize, SILENCE_DBFS, Standing, Window};
+
+/// What the notebook listens with, if nothing else is named: 22 MB.
+#[cfg(feature = "download")]
+const CED_TINY: &str = "hub:mispeech/ced-tiny";
+
+/// A network and what it needs to listen: TinyAST, CED or AST.
+pub struct Listener {
+    network: Network,
+    /// The file of its weights; none, where nobody has trained them.
+    weights: Option<PathBuf>,
+}
+
+enum Network {
+    TinyAst(Box<Classifier>),
+    Published { network: Box<Pretrained>, resampler: Box<FeatureExtractor> },
+}
+
+impl Listener {
+    /// Opens a network by its name: the path of a checkpoint of this crate, that of a folder as Hugging Face's with a CED or an Audio Spectrogram
+    /// Transformer, or `hub:owner/name`, for which see [`Hub`].
+    ///
+    /// # Errors
+    /// As [`Classifier::load`], [`Pretrained::open`] and [`Pretrained::named`].
+    pub fn open(name: impl AsRef<Path>, device: Device) -> Result<Self> {
+        #[cfg(feature = "download")]
+        let place = crate::model::pretrained::place_of(name.as_ref(), &Hub::from_env())?;
+        #[cfg(not(feature = "download"))]
+        let place = name.as_ref().to_path_buf();
+        if place.is_dir() {
+            return Self::published(Pretrained::open(&place, device)?, Some(place.join(WEIGHTS_FILE)));
+        }
+        if !place.exists() {
+            return Err(Error::Checkpoint {
+                path: place,
+                expected: "a checkpoint, or a folder with a CED or an Audio Spectrogram Transformer".into(),
+                found: "no such file or folder".into(),
+                next: "Train a network, check the name, or name one of the hub: hub:mispeech/ced-tiny.".into(),
+            });
+        }
+        let network = Network::TinyAst(Box::new(Classifier::load(&place, device)?));
+        Ok(Listener { network, weights: Some(place) })
+    }
+
+    /// Opens the network that `NETWORK` names in the environment, or ced-tiny from the hub; where it cannot be had, a small network of random
+    /// weights stands in, which is said: its answers mean nothing.
+    ///
+    /// # Errors
+    /// Those of a network that is there and cannot be used.
+    #[cfg(feature = "download")]
+    pub fn from_env() -> Result<Self> {
+        let name =
+            std::env::var("NETWORK").ok().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| CED_TINY.into());
+        let error = match Self::open(name.trim(), Device::Cpu) {
+            Err(error @ Error::Download { .. }) => error,
+            opened => return opened,
+        };
+        println!("{error}");
+        println!(
+            "A small network of random weights stands in for {name}. WHAT IT ANSWERS BELOW MEANS NOTHING; with a connection, or with NETWORK set \
+             to a folder with the network, run this cell again."
+        );
+        Self::published(Pretrained::untrained(0)?, None)
+    }
+
+    /// Opens the released model, on the CPU.
+    ///
+    /// # Errors
+    /// As [`Classifier::released`].
+    pub fn released() -> Result<Self> {
+        Self::open(RELEASED, Device::Cpu)
+    }
+
+    /// Whether nobody has trained it, so that what it says means nothing.
+    pub fn is_untrained(&self) -> bool {
+        self.weights.is_none()
+    }
+
+    fn published(network: Pretrained, weights: Option<PathBuf>) -> Result<Self> {
+        let resampler = Self::resampler_to(network.sample_rate())?;
+        let network = Network::Published { network: Box::new(network), resampler: Box::new(resampler) };
+        Ok(Listener { network, weights })
+    }
+
+    /// What brings recordings to a rate, in Hz.
+    pub(super) fn resampler_to(sample_rate: u32) -> Result<FeatureExtractor> {
+        FeatureExtractor::new(&FeatureConfig { sample_rate, ..Default::default() })
+    }
+
+    /// Class names in the order of its probabilities.
+    pub fn labels(&self) -> &[String] {
+        match &self.network {
+            Network::TinyAst(classifier) => classifier.labels(),
+            Network::Published { network, .. } => network.labels(),
+        }
+    }
+
+    /// Whether its classes exclude each other, so that their probabilities add up to 1; else a recording may have several.
+    pub fn is_multi_label(&self) -> bool {
+        match &self.network {
+            Network::TinyAst(_) => false,
+            Network::Published { network, .. } => network.is_multi_label(),
+        }
+    }
+
+    /// Numbers in an embedding.
+    pub fn embed_dim(&self) -> usize {
+        match &self.network {
+            Network::TinyAst(classifier) => classifier.embed_dim(),
+            Network::Published { network, .. } => network.embed_dim() as usize,
+        }
+    }
+
+    /// A hash that tells this network from others: of its file of weights, and of what describes it beside them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is gone.
+    pub fn identity(&self) -> Result<String> {
+        let weights = match &self.weights {
+            Some(weights) => content::hash_file(&fs::canonicalize(weights).map_err(Error::io("read", weights))?)?,
+            None => "untrained".into(),
+        };
+        Ok(match &self.network {
+            Network::TinyAst(_) => weights,
+            Network::Published { network, .. } => {
+                let [config, preprocessor] = network.descriptions();
+                content::hash_texts([weights.as_str(), &config, &preprocessor])
+            }
+        })
+    }
+
+    /// The published network, if it is one.
+    pub(super) fn into_published(self) -> Option<Pretrained> {
+        match self.network {
+            Network::Published { network, .. } => Some(*network),
+            Network::TinyAst(_) => None,
+        }
+    }
+
+    /// What the last layer sees of a recording: `embed_dim` numbers, the mean over its windows.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
+    pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
+        let torch = |source| Error::Torch { action: "reading an embedding", source };
+        let values = match &mut self.network {
+            Network::TinyAst(classifier) => return classifier.embedding(waveform),
+            Network::Published { network, resampler } => {
+                let heard = hear(network, resampler, waveform)?;
+                network.head_input(&heard.embedding())
+            }
+        };
+        Vec::try_from(values.flatten(0, -1)).map_err(torch)
+    }
+
+    /// What the network thinks of a recording; `path` is its name in the prediction.
+    ///
+    /// # Errors
+    /// As [`Listener::embedding`].
+    pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
+        let (network, resampler) = match &mut self.network {
+            Network::TinyAst(classifier) => return classifier.predict(waveform, path),
+            Network::Published { network, resampler } => (network, resampler),
+        };
+        let heard = hear(network, resampler, waveform)?;
+        let rows = |probabilities: Tensor| {
+            let rows = Vec::<Vec<f32>>::try_from(probabilities.to_kind(Kind::Float));
+            rows.map_err(|source| Error::Torch { action: "reading probabilities", source })
+        };
+        let whole = rows(network.probabilities(&heard.embedding()))?.into_iter().flatten().collect::<Vec<f32>>();
+        let mut order: Vec<usize> = (0..whole.len()).collect();
+        order.sort_by(|&a, &b| whole[b].total_cmp(&whole[a]));
+        let pieces = heard.pieces.iter().zip(rows(network.probabilities(&heard.embeddings))?);
+        let timeline: Vec<Window> = pieces
+            .map(|(&(start_s, end_s), own)| {
+                let probabilities = order.iter().map(|&class| own[class]).collect();
+                Window { start_s, end_s, probabilities }
+            })
+            .collect();
+        let ranked = order.iter().map(|&class| (network.labels()[class].clone(), whole[class])).collect();
+        let standing = if loudest_dbfs(waveform) <= SILENCE_DBFS { Standing::Silent } else { Standing::Unknown };
+        let (duration_s, windows) = (waveform.duration_s(), timeline.len());
+        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline, standing })
+    }
+
+    /// Where in the first clip of a recording the network listens, by attention rollout.
+    ///
+    /// # Errors
+    /// As [`Listener::embedding`].
+    pub fn listening(&mut self, waveform: &Waveform) -> Result<Listening> {
+        let prediction = self.predict(waveform, Path::new("recording"))?;
+        let (network, resampler) = match &mut self.network {
+            Network::TinyAst(classifier) => return classifier.listening(waveform),
+            Network::Published { network, resampler } => (network, resampler),
+        };
+        let samples = resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?;
+        let (levels, features, piece) = network.first_piece(&samples)?;
+        let (shares, window) = network.listened_to(&piece);
+        let best = prediction.ranked.into_iter().next().unwrap_or_default();
+        Listening::of_window(levels, features, &shares, window, best)
+    }
+
+    /// As [`Listener::predict`], of a file in any format the crate reads.
+    ///
+    /// # Errors
+    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
+        self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+    }
+}
+
+fn hear(network: &mut Pretrained, resampler: &mut FeatureExtractor, waveform: &Waveform) -> Result<Heard> {
+    network.hear(&resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?)
+}
+
+impl Recognize for Listener {
+    fn recognize(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
+        self.predict(waveform, path)
+    }
+
+    fn locate(&mut self, waveform: &Waveform) -> Result<Listening> {
+        self.listening(waveform)
+    }
+}

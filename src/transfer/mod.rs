@@ -1,0 +1,13 @@
+//! What other networks have learned, put to use: embeddings of any network, a head on them, fine-tuning, and classes taught by a few examples.
+
+mod listener;
+mod store;
+mod probe;
+mod fine_tune;
+mod metric;
+mod teach;
+
+pub use fine_tune::{FineTune, FineTuned, fine_tune};
+pub use listener::Listener;
+pub use probe::{Probe, probe};
+pub use teach::{Answer, Nearness, Taught};

@@ -1,0 +1,264 @@
+//! A linear head on a network that stays as it is: what its embeddings are worth for a data set, in seconds.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tch::{Kind, Tensor};
+
+use super::listener::Listener;
+use super::store::Store;
+use crate::config::Config;
+use crate::dataset::acquire::open_catalog;
+use crate::dataset::catalog::{Catalog, Clip};
+use crate::error::{Error, Result};
+use crate::results::embeddings::{EmbeddedClip, Embeddings};
+use crate::results::metrics::{Evaluation, ScoredClip};
+use crate::training::linear_head::{LinearHead, Targets, fit};
+use crate::training::words::untrained_warning;
+
+/// Strengths of regularisation that are tried.
+const STRENGTHS: [f64; 7] = [1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0];
+/// The one that is taken where no fold is left to choose on.
+const DEFAULT_STRENGTH: f64 = 1e-2;
+
+/// A head that was fitted to a data set.
+pub struct Probe {
+    /// Class names in the order of the logits.
+    pub labels: Vec<String>,
+    /// The head.
+    pub head: LinearHead,
+    /// Each strength of regularisation with its accuracy on the validation fold; empty without one.
+    pub tried: Vec<(f64, f64)>,
+    /// The strength that was chosen.
+    pub l2: f64,
+    /// Recordings the head was fitted to, the validation fold included.
+    pub train_clips: usize,
+    /// Recordings that were listened to; the embeddings of the others were on disk.
+    pub listened_to: usize,
+    /// The fold that nothing was fitted to or chosen on.
+    pub evaluation: Evaluation,
+    /// What the network makes of that fold.
+    pub embeddings: Embeddings,
+    /// Classes of which not one recording was fitted to.
+    pub untrained: Vec<String>,
+    /// Whether the network is one that nobody has trained, so that the result says nothing of any other.
+    pub stand_in: bool,
+    /// Time for embeddings and for heads.
+    pub elapsed: (Duration, Duration),
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (embedding_s, fitting_s) = (self.elapsed.0.as_secs_f64(), self.elapsed.1.as_secs_f64());
+        writeln!(f, "embeddings in {embedding_s:.1} s ({} listened to), heads in {fitting_s:.1} s", self.listened_to)?;
+        if self.stand_in {
+            writeln!(
+                f,
+                "A head on a stand-in of random weights: this says nothing of the network that it stands for."
+            )?;
+        }
+        if let Some(warning) = untrained_warning(&self.untrained) {
+            writeln!(f, "{warning}")?;
+        }
+        match self.tried.is_empty() {
+            true => writeln!(f, "regularisation {:e}, for want of a fold to choose it on", self.l2)?,
+            false => {
+                writeln!(f, "regularisation {:e}, the best of {} on the validation fold", self.l2, self.tried.len())?
+            }
+        }
+        write!(f, "{}", self.evaluation)
+    }
+}
+
+/// Fits a linear head to what a network makes of the config's recordings. Fold `train.test_fold` (or the last) is scored once, at the end; the
+/// fold before it chooses the strength of regularisation, and then joins the others.
+///
+/// Recordings are heard as they are, without the config's clip length. Their embeddings stay on disk beside the spectrograms.
+///
+/// # Errors
+/// What [`open_catalog`] reports; [`Error::Config`] when the fold does not exist, [`Error::Dataset`] when there is no second fold;
+/// [`Error::Audio`] for a recording that cannot be read.
+pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
+    let (heard, stand_in) = (HeardSet::of(config, listener)?, listener.is_untrained());
+    let started = Instant::now();
+    let (tried, l2) = heard.choose()?;
+    let seen = [&heard.folds.train[..], &heard.folds.validation[..]].concat();
+    let untrained = heard.untrained(&seen);
+    let HeardSet { catalog, folds, data, labels, listened_to, elapsed } = heard;
+    let head = data.fit(&seen, l2)?;
+    let scored = data.probabilities(&head, &folds.test)?;
+    let evaluation = evaluation(&catalog, &folds, &labels, scored);
+    let embedded_clips = folds.test.iter().map(|&index| EmbeddedClip {
+        filename: catalog.clips[index].filename.clone(),
+        actual: catalog.clips[index].target,
+        values: data.embeddings[index].clone(),
+    });
+    let embeddings = Embeddings { test_fold: folds.test_fold, labels: labels.clone(), clips: embedded_clips.collect() };
+    let elapsed = (elapsed, started.elapsed());
+    Ok(Probe {
+        labels,
+        head,
+        tried,
+        l2,
+        train_clips: seen.len(),
+        listened_to,
+        evaluation,
+        embeddings,
+        untrained,
+        stand_in,
+        elapsed,
+    })
+}
+
+/// What was said of the recordings of the test fold, in their order.
+pub(super) fn evaluation(catalog: &Catalog, folds: &Folds, labels: &[String], scored: Vec<Vec<f32>>) -> Evaluation {
+    let clips = folds.test.iter().zip(scored).map(|(&index, probabilities)| {
+        let Clip { filename, target, .. } = &catalog.clips[index];
+        ScoredClip::new(filename.clone(), *target, probabilities)
+    });
+    Evaluation { test_fold: folds.test_fold, labels: labels.to_vec(), clips: clips.collect(), calibration: None }
+}
+
+/// A data set as a network hears it.
+pub(super) struct HeardSet {
+    pub catalog: Catalog,
+    pub folds: Folds,
+    pub data: Data,
+    pub labels: Vec<String>,
+    /// Recordings whose embeddings were not on disk.
+    pub listened_to: usize,
+    pub elapsed: Duration,
+}
+
+impl HeardSet {
+    /// The config's recordings, from disk or by listening.
+    pub fn of(config: &Config, listener: &mut Listener) -> Result<Self> {
+        let started = Instant::now();
+        let mut catalog = open_catalog(config)?;
+        // With the classes of those that cannot be read, so that no class changes its number.
+        let labels: Vec<String> = catalog.labels();
+        let paths: Vec<_> = catalog.clips.iter().map(|clip| catalog.path(clip)).collect();
+        let (heard, listened_to) = Store::new(&config.data.processed_dir, listener)?.of_all(&paths, listener)?;
+        let mut is_heard = heard.iter().map(Option::is_some);
+        catalog.clips.retain(|_| is_heard.next().unwrap_or(false));
+        let embeddings: Vec<Vec<f32>> = heard.into_iter().flatten().collect();
+        let folds = Folds::of(&catalog, config)?;
+        let targets = catalog.clips.iter().map(|clip| clip.target).collect();
+        let data = Data { embeddings, targets, classes: labels.len(), balance: config.train.balance as f32 };
+        Ok(HeardSet { catalog, folds, data, labels, listened_to, elapsed: started.elapsed() })
+    }
+
+    /// Classes of which none of these recordings is.
+    pub fn untrained(&self, seen: &[usize]) -> Vec<String> {
+        let is_seen = |class: usize| seen.iter().any(|index| self.data.targets[*index] == class);
+        self.labels.iter().enumerate().filter(|(class, _)| !is_seen(*class)).map(|(_, label)| label.clone()).collect()
+    }
+
+    /// Strengths of regularisation with their accuracies on the validation fold, and the best; without such a fold a common one.
+    pub fn choose(&self) -> Result<(Vec<(f64, f64)>, f64)> {
+        let mut tried = Vec::new();
+        for l2 in STRENGTHS {
+            if self.folds.validation.is_empty() {
+                break;
+            }
+            let head = self.data.fit(&self.folds.train, l2)?;
+            tried.push((l2, self.data.accuracy(&head, &self.folds.validation)?));
+        }
+        // Of equally good ones the strongest: it is the most careful.
+        let best = tried.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0)));
+        Ok((tried, best.map_or(DEFAULT_STRENGTH, |(l2, _)| l2)))
+    }
+}
+
+impl Probe {
+    /// Writes the network with this head in the place of its own, as transformers loads it, and as [`Listener::open`] does.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a TinyAST, which has another form; [`Error::Io`] when the folder cannot be written.
+    pub fn save(&self, listener: Listener, folder: &Path) -> Result<()> {
+        let unfit = || Error::Config {
+            field: "model",
+            expected: "a CED or an Audio Spectrogram Transformer".into(),
+            found: "a TinyAST".into(),
+        };
+        let network = listener.into_published().ok_or_else(unfit)?;
+        network.with_head(self.labels.clone(), false, &self.head.weight, &self.head.bias)?.save(folder)
+    }
+}
+
+/// Which recordings are fitted to, chosen on and scored, by their place in the catalog.
+pub(super) struct Folds {
+    pub test_fold: u32,
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+    pub test: Vec<usize>,
+}
+
+impl Folds {
+    fn of(catalog: &Catalog, config: &Config) -> Result<Self> {
+        let mut folds: Vec<u32> = catalog.clips.iter().map(|clip| clip.fold).collect();
+        folds.sort_unstable();
+        folds.dedup();
+        if folds.len() < 2 {
+            return Err(Error::Dataset {
+                root: catalog.audio_dir.clone(),
+                expected: "two folds or more".into(),
+                found: format!("folds {folds:?}"),
+                next: "Name folds in a table, or bring two recordings of each class.".into(),
+            });
+        }
+        let test_fold = config.train.test_fold.or(folds.last().copied()).unwrap_or_default();
+        let Some(place) = folds.iter().position(|fold| *fold == test_fold) else {
+            let expected = format!("one of {folds:?}, or None for the last");
+            return Err(Error::Config { field: "train.test_fold", expected, found: test_fold.to_string() });
+        };
+        let validation_fold = (folds.len() > 2).then(|| folds[(place + folds.len() - 1) % folds.len()]);
+        let those = |wanted: &dyn Fn(u32) -> bool| {
+            (0..catalog.clips.len()).filter(|index| wanted(catalog.clips[*index].fold)).collect::<Vec<_>>()
+        };
+        Ok(Folds {
+            test_fold,
+            train: those(&|fold| fold != test_fold && Some(fold) != validation_fold),
+            validation: those(&|fold| Some(fold) == validation_fold),
+            test: those(&|fold| fold == test_fold),
+        })
+    }
+}
+
+pub(super) struct Data {
+    embeddings: Vec<Vec<f32>>,
+    pub targets: Vec<usize>,
+    classes: usize,
+    balance: f32,
+}
+
+impl Data {
+    fn rows(&self, indices: &[usize]) -> Tensor {
+        let flat: Vec<f32> = indices.iter().flat_map(|index| self.embeddings[*index].iter().copied()).collect();
+        Tensor::from_slice(&flat).view([indices.len() as i64, -1])
+    }
+
+    /// A head in whose loss a rare class's recordings count for more, by the config's `train.balance`.
+    pub fn fit(&self, indices: &[usize], l2: f64) -> Result<LinearHead> {
+        let targets: Vec<i64> = indices.iter().map(|index| self.targets[*index] as i64).collect();
+        let mut counts = vec![0.0f32; self.classes];
+        targets.iter().for_each(|target| counts[*target as usize] += 1.0);
+        let weights: Vec<f32> = targets.iter().map(|target| counts[*target as usize].powf(-self.balance)).collect();
+        let one_hot = Tensor::from_slice(&targets).one_hot(self.classes as i64);
+        fit(&self.rows(indices), &one_hot, &Tensor::from_slice(&weights), Targets::Exclusive, l2)
+    }
+
+    fn probabilities(&self, head: &LinearHead, indices: &[usize]) -> Result<Vec<Vec<f32>>> {
+        let probabilities = head.logits(&self.rows(indices)).softmax(-1, Kind::Float);
+        Vec::try_from(probabilities).map_err(|source| Error::Torch { action: "reading probabilities", source })
+    }
+
+    fn accuracy(&self, head: &LinearHead, indices: &[usize]) -> Result<f64> {
+        let right = self.probabilities(head, indices)?.into_iter().zip(indices).filter(|(probabilities, index)| {
+            let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.is_some_and(|(class, _)| class == self.targets[**index])
+        });
+        Ok(right.count() as f64 / indices.len().max(1) as f64)
+    }
+}

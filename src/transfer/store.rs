@@ -1,0 +1,66 @@
+//! Embeddings on disk, so that each recording is listened to once by each network.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::listener::Listener;
+use crate::error::{Error, Result};
+use crate::files::progress::{Progress, Unit};
+use crate::files::{content, npy};
+use crate::front_end::audio;
+use crate::front_end::features::FEATURE_VERSION;
+
+/// The folder of embeddings beside the spectrograms.
+const FOLDER: &str = "embeddings";
+
+/// The version of what lies there. It grows whenever the same recording and network would give other numbers.
+const VERSION: u32 = 1;
+
+/// Embeddings of recordings by one network, `(1, embed_dim)` in a `.npy` for each, named by the hash of the recording's bytes.
+pub(super) struct Store {
+    folder: PathBuf,
+    embed_dim: usize,
+}
+
+impl Store {
+    /// The place for a network's embeddings in a folder of processed data.
+    pub fn new(processed_dir: &Path, listener: &Listener) -> Result<Self> {
+        let name = format!("v{VERSION}.{FEATURE_VERSION}-{}", &listener.identity()?[..16]);
+        Ok(Store { folder: processed_dir.join(FOLDER).join(name), embed_dim: listener.embed_dim() })
+    }
+
+    /// The embeddings of recordings, in their order: what is on disk, and the others by listening; none of those that cannot be read, which are
+    /// named. The second number is how many were listened to.
+    pub fn of_all(&self, paths: &[PathBuf], listener: &mut Listener) -> Result<(Vec<Option<Vec<f32>>>, usize)> {
+        let mut progress = Progress::new("embed", Unit::Items("recordings"), Some(paths.len() as u64));
+        let (mut embeddings, mut n_heard) = (Vec::with_capacity(paths.len()), 0);
+        for path in paths {
+            let place = self.folder.join(format!("{}.npy", content::hash_file(path)?));
+            // What is damaged is made anew.
+            let kept = if place.is_file() { npy::read_f32(&place, Some((1, self.embed_dim))).ok() } else { None };
+            let embedding = match kept {
+                Some(kept) => kept.into_iter().collect(),
+                None => {
+                    let waveform = match audio::read(path) {
+                        Err(error @ Error::Audio { .. }) => {
+                            println!("left out: {error}");
+                            embeddings.push(None);
+                            progress.add(1);
+                            continue;
+                        }
+                        waveform => waveform?,
+                    };
+                    let embedding = listener.embedding(&waveform).map_err(|error| error.in_file(path))?;
+                    npy::write_f32(&place, &Array2::from_shape_fn((1, embedding.len()), |(_, i)| embedding[i]))?;
+                    n_heard += 1;
+                    embedding
+                }
+            };
+            embeddings.push(Some(embedding));
+            progress.add(1);
+        }
+        progress.finish();
+        Ok((embeddings, n_heard))
+    }
+}
