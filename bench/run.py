@@ -12,6 +12,7 @@ import harness
 import notebook
 import pipeline
 import training
+import transfer
 
 # A stage is a function of the parsed arguments that measures and gives its rows.
 STAGES = {
@@ -19,6 +20,7 @@ STAGES = {
     "resample_quality": front_end.resample_quality,
     "pipeline": pipeline.measure,
     "training": training.measure,
+    "transfer": transfer.measure,
     "notebook": notebook.measure,
 }
 
