@@ -82,10 +82,14 @@ fn a_probed_network_is_saved_with_its_classes_and_says_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     acquire(&config).unwrap();
-    for folder in [small_ced(dir.path()), PathBuf::from("tests/golden/ast/small")] {
+    for (name, folder) in [("ced", small_ced(dir.path())), ("ast", PathBuf::from("tests/golden/ast/small"))] {
         let mut listener = Listener::open(&folder, Device::Cpu).unwrap();
         let probe = probe(&config, &mut listener).unwrap();
-        let saved = dir.path().join("saved");
+        let saved = dir.path().join("saved").join(name);
+        // A head on another network than it was fitted to would be wrong in silence.
+        let other = Listener::open(RELEASED, Device::Cpu).unwrap();
+        let message = probe.save(other, &saved).unwrap_err().to_string();
+        assert!(message.contains("the network that was probed") && !saved.join("config.json").exists(), "{message}");
         probe.save(listener, &saved).unwrap();
         let mut again = Listener::open(&saved, Device::Cpu).unwrap();
         assert_eq!((again.labels(), again.is_multi_label()), (&probe.labels[..], false));

@@ -157,6 +157,8 @@ pub struct FineTuned {
     pub train_clips: usize,
     /// The fold that nothing was trained or chosen on, scored once.
     pub evaluation: Evaluation,
+    /// Whether the network it began with is one that nobody had trained.
+    pub stand_in: bool,
     /// Time taken.
     pub elapsed: Duration,
 }
@@ -165,6 +167,12 @@ impl fmt::Display for FineTuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (epochs, clips, elapsed_s) = (self.history.len(), self.train_clips, self.elapsed.as_secs_f64());
         writeln!(f, "{epochs} epochs over {clips} recordings in {elapsed_s:.0} s")?;
+        if self.stand_in {
+            writeln!(
+                f,
+                "It began as a stand-in of random weights: this says nothing of the network that it stands for."
+            )?;
+        }
         write!(f, "{}", self.evaluation)
     }
 }
@@ -198,6 +206,8 @@ impl Network for Pretrained {
 /// [`Error::Training`] when the loss is no longer a number.
 pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Result<FineTuned> {
     let (started, mut observer) = (Instant::now(), Console::default());
+    how.validate(listener.published_network()?.depth())?;
+    let stand_in = listener.is_untrained();
     let heard = HeardSet::of(config, &mut listener)?;
     let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
     let mut train = heard.folds.train.clone();
@@ -209,13 +219,7 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
     }
     let (_, l2) = heard.choose()?;
     let head = heard.data.fit(&train, l2)?;
-    let unfit = || Error::Config {
-        field: "model",
-        expected: "a CED or an Audio Spectrogram Transformer".into(),
-        found: "a TinyAST, which `train` trains".into(),
-    };
-    let mut network = listener.into_published().ok_or_else(unfit)?;
-    how.validate(network.depth())?;
+    let mut network = listener.into_published()?;
     network = network.with_head(heard.labels.clone(), false, &head.weight, &head.bias)?;
     network.leave_out(how.dropped_columns, how.stochastic_depth);
     let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
@@ -293,7 +297,14 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
     }
     let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test)?;
     let evaluation = evaluation(&heard.catalog, &heard.folds, &heard.labels, probabilities);
-    Ok(FineTuned { network: trainer.model, history, train_clips: train.len(), evaluation, elapsed: started.elapsed() })
+    Ok(FineTuned {
+        network: trainer.model,
+        history,
+        train_clips: train.len(),
+        evaluation,
+        stand_in,
+        elapsed: started.elapsed(),
+    })
 }
 
 /// The network in the hands of a trainer that shares out its steps, its first blocks as they are where that is asked for.

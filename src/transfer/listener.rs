@@ -57,22 +57,24 @@ impl Listener {
         Ok(Listener { network, weights: Some(place) })
     }
 
-    /// Opens the network that `NETWORK` names in the environment, or ced-tiny from the hub; where it cannot be had, a small network of random
-    /// weights stands in, which is said: its answers mean nothing.
+    /// Opens the network that `NETWORK` names in the environment, or else ced-tiny from the hub; where that cannot be had, a small network of
+    /// random weights stands in, which is said: its answers mean nothing.
     ///
     /// # Errors
-    /// Those of a network that is there and cannot be used.
+    /// Those of a network that is named, or that is there and cannot be used.
     #[cfg(feature = "download")]
     pub fn from_env() -> Result<Self> {
-        let name =
-            std::env::var("NETWORK").ok().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| CED_TINY.into());
-        let error = match Self::open(name.trim(), Device::Cpu) {
+        // Whoever names a network wants that one, or its error.
+        if let Some(name) = std::env::var("NETWORK").ok().filter(|name| !name.trim().is_empty()) {
+            return Self::open(name.trim(), Device::Cpu);
+        }
+        let error = match Self::open(CED_TINY, Device::Cpu) {
             Err(error @ Error::Download { .. }) => error,
             opened => return opened,
         };
         println!("{error}");
         println!(
-            "A small network of random weights stands in for {name}. WHAT IT ANSWERS BELOW MEANS NOTHING; with a connection, or with NETWORK set \
+            "A small network of random weights stands in for {CED_TINY}. WHAT IT ANSWERS BELOW MEANS NOTHING; with a connection, or with NETWORK set \
              to a folder with the network, run this cell again."
         );
         Self::published(Pretrained::untrained(0)?, None)
@@ -144,11 +146,25 @@ impl Listener {
         })
     }
 
-    /// The published network, if it is one.
-    pub(super) fn into_published(self) -> Option<Pretrained> {
+    /// The published network, as it lies.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a TinyAST, which has another form and is trained by [`crate::train`].
+    pub(super) fn published_network(&self) -> Result<&Pretrained> {
+        match &self.network {
+            Network::Published { network, .. } => Ok(network),
+            Network::TinyAst(_) => Err(no_published_network()),
+        }
+    }
+
+    /// As [`Listener::published_network`], for keeps.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn into_published(self) -> Result<Pretrained> {
         match self.network {
-            Network::Published { network, .. } => Some(*network),
-            Network::TinyAst(_) => None,
+            Network::Published { network, .. } => Ok(*network),
+            Network::TinyAst(_) => Err(no_published_network()),
         }
     }
 
@@ -203,11 +219,11 @@ impl Listener {
     /// # Errors
     /// As [`Listener::embedding`].
     pub fn listening(&mut self, waveform: &Waveform) -> Result<Listening> {
+        if let Network::TinyAst(classifier) = &mut self.network {
+            return classifier.listening(waveform);
+        }
         let prediction = self.predict(waveform, Path::new("recording"))?;
-        let (network, resampler) = match &mut self.network {
-            Network::TinyAst(classifier) => return classifier.listening(waveform),
-            Network::Published { network, resampler } => (network, resampler),
-        };
+        let Network::Published { network, resampler } = &mut self.network else { return Err(no_published_network()) };
         let samples = resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?;
         let (levels, features, piece) = network.first_piece(&samples)?;
         let (shares, window) = network.listened_to(&piece);
@@ -221,6 +237,14 @@ impl Listener {
     /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
         self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+    }
+}
+
+fn no_published_network() -> Error {
+    Error::Config {
+        field: "model",
+        expected: "a CED or an Audio Spectrogram Transformer".into(),
+        found: "a TinyAST, which `train` trains".into(),
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Probe {
     pub embeddings: Embeddings,
     /// Classes of which not one recording was fitted to.
     pub untrained: Vec<String>,
+    /// What tells the network from others: [`Listener::identity`].
+    pub network: String,
     /// Whether the network is one that nobody has trained, so that the result says nothing of any other.
     pub stand_in: bool,
     /// Time for embeddings and for heads.
@@ -74,13 +76,14 @@ impl fmt::Display for Probe {
 /// Fits a linear head to what a network makes of the config's recordings. Fold `train.test_fold` (or the last) is scored once, at the end; the
 /// fold before it chooses the strength of regularisation, and then joins the others.
 ///
-/// Recordings are heard as they are, without the config's clip length. Their embeddings stay on disk beside the spectrograms.
+/// A recording that cannot be read is named and left out. The others are heard as they are, without the config's clip length. Their embeddings stay on disk beside the spectrograms.
 ///
 /// # Errors
 /// What [`open_catalog`] reports; [`Error::Config`] when the fold does not exist, [`Error::Dataset`] when there is no second fold;
-/// [`Error::Audio`] for a recording that cannot be read.
+/// [`Error::Io`] when embeddings cannot be kept.
 pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
     let (heard, stand_in) = (HeardSet::of(config, listener)?, listener.is_untrained());
+    let network = listener.identity()?;
     let started = Instant::now();
     let (tried, l2) = heard.choose()?;
     let seen = [&heard.folds.train[..], &heard.folds.validation[..]].concat();
@@ -106,6 +109,7 @@ pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
         evaluation,
         embeddings,
         untrained,
+        network,
         stand_in,
         elapsed,
     })
@@ -175,14 +179,14 @@ impl Probe {
     /// Writes the network with this head in the place of its own, as transformers loads it, and as [`Listener::open`] does.
     ///
     /// # Errors
-    /// [`Error::Config`] for a TinyAST, which has another form; [`Error::Io`] when the folder cannot be written.
+    /// [`Error::Config`] for another network than the one that was probed, and for a TinyAST, which has another form; [`Error::Io`] when the folder cannot be written.
     pub fn save(&self, listener: Listener, folder: &Path) -> Result<()> {
-        let unfit = || Error::Config {
-            field: "model",
-            expected: "a CED or an Audio Spectrogram Transformer".into(),
-            found: "a TinyAST".into(),
-        };
-        let network = listener.into_published().ok_or_else(unfit)?;
+        let found = listener.identity()?;
+        if found != self.network {
+            let expected = format!("the network that was probed, {}", self.network);
+            return Err(Error::Config { field: "model", expected, found });
+        }
+        let network = listener.into_published()?;
         network.with_head(self.labels.clone(), false, &self.head.weight, &self.head.bias)?.save(folder)
     }
 }

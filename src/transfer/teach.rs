@@ -14,7 +14,8 @@ use crate::dataset::measure::loudest_dbfs;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::front_end::audio::{self, Waveform};
-use crate::results::predict::SILENCE_DBFS;
+use crate::results::predict::{NONE_OF_THESE, SILENCE_DBFS};
+use crate::training::familiarity::UNLIKE;
 use crate::training::linear_head::{LinearHead, Targets, fit};
 
 /// Regularisation of a class's head: strong, for there are few examples.
@@ -22,9 +23,6 @@ const L2: f64 = 0.1;
 
 /// From so many examples on, one in twenty of them can be told from the others.
 const MIN_EXAMPLES: usize = 19;
-/// A recording as far from every class as this share of the examples, or fewer, is taken for none of them.
-const UNLIKE: f64 = 0.05;
-
 /// Classes that a network was taught by examples. Teaching another one leaves the means and heads of those before as they are; it adds to
 /// what is known of how much recordings of one class differ, by which all distances are measured.
 pub struct Taught {
@@ -225,7 +223,7 @@ impl Taught {
         let is_none = is_unlike || loudest_dbfs(waveform) <= SILENCE_DBFS;
         let name = match classes.first() {
             Some(class) if !is_none => class.label.clone(),
-            _ => crate::results::predict::NONE_OF_THESE.to_owned(),
+            _ => NONE_OF_THESE.to_owned(),
         };
         Ok(Answer { file: path.into(), name, classes })
     }
