@@ -12,7 +12,7 @@ use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::FeatureExtractor;
-use crate::model::tiny_ast::{embeddings, judge};
+use crate::model::tiny_ast::judge;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::familiarity::UNLIKE;
@@ -168,32 +168,11 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::probabilities`].
     pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
-        let inputs = self.inputs(waveform)?;
-        let mut sum = vec![0.0; self.embed_dim()];
-        let mut n_windows = 0;
-        let batch_size = (BATCH_SIZE * self.checkpoint.info.model.n_views()) as i64;
-        for batch in inputs.split(batch_size, 0) {
-            let each = embeddings(&self.checkpoint.model, &batch.to_device(self.device));
-            let rows = Vec::<Vec<f32>>::try_from(each)
-                .map_err(|source| Error::Torch { action: "reading embeddings", source })?;
-            n_windows += rows.len();
-            rows.iter().for_each(|row| sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
-        }
-        Ok(sum.into_iter().map(|sum| sum / n_windows.max(1) as f32).collect())
-    }
-
-    /// A recording's windows as the network takes them, view after view.
-    fn inputs(&mut self, waveform: &Waveform) -> Result<Tensor> {
-        let info = &self.checkpoint.info;
-        let sample_rate = info.settings.features.sample_rate;
-        let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
-        let windows = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
-        let mut inputs = Vec::new();
-        for (_, window) in clips_of(&samples, sample_rate, &windows) {
-            let spectrogram = self.extractor.extract(&window, sample_rate)?;
-            inputs.push(input::of_clip(&spectrogram, &info.model, &info.settings.features));
-        }
-        Ok(Tensor::cat(&inputs, 0))
+        let (_, _, stages) = self.hear(waveform)?;
+        let dim = self.embed_dim() as i64;
+        // Behind what it made of the recording early.
+        Vec::try_from(stages.narrow(1, dim, dim).flatten(0, 1))
+            .map_err(|source| Error::Torch { action: "reading an embedding", source })
     }
 
     /// Probability of every class, calibrated where the checkpoint says how. A recording longer than a clip is read as windows, whose
@@ -208,6 +187,22 @@ impl Classifier {
 
     /// Probability of every class, as the mean of all windows and for each of them, and how the recording stands.
     fn listen(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>, Standing)> {
+        let (mean, timeline, stages) = self.hear(waveform)?;
+        let standing = match &self.checkpoint.familiarity {
+            _ if loudest_dbfs(waveform) <= SILENCE_DBFS => Standing::Silent,
+            Some(familiarity) => {
+                let distances = familiarity.distances_of(&stages)?;
+                let share = familiarity.share_as_far(distances.first().copied().unwrap_or(f32::INFINITY));
+                if share <= UNLIKE { Standing::Unlike(share) } else { Standing::Like(share) }
+            }
+            None => Standing::Unknown,
+        };
+        Ok((mean, timeline, standing))
+    }
+
+    /// Probability of every class, as the mean of all windows and for each of them, and what the network makes of the recording early and
+    /// late, `(1, 2 · embed_dim)`.
+    fn hear(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, Vec<Window>, Tensor)> {
         let info = &self.checkpoint.info;
         let sample_rate = info.settings.features.sample_rate;
         let samples = self.extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
@@ -239,16 +234,9 @@ impl Classifier {
             calibration.apply(&mut mean);
             timeline.iter_mut().for_each(|window| calibration.apply(&mut window.probabilities));
         }
-        let standing = match (&self.checkpoint.familiarity, seen) {
-            _ if loudest_dbfs(waveform) <= SILENCE_DBFS => Standing::Silent,
-            (Some(familiarity), Some(seen)) => {
-                let distances = familiarity.distances_of(&(seen / windows.len() as f64))?;
-                let share = familiarity.share_as_far(distances.first().copied().unwrap_or(f32::INFINITY));
-                if share <= UNLIKE { Standing::Unlike(share) } else { Standing::Like(share) }
-            }
-            _ => Standing::Unknown,
-        };
-        Ok((mean, timeline, standing))
+        let stages = seen.map(|seen| seen / windows.len() as f64);
+        let nothing = || Tensor::zeros([1, 2 * info.model.embed_dim as i64], (Kind::Float, self.device));
+        Ok((mean, timeline, stages.unwrap_or_else(nothing)))
     }
 
     /// Classifies one file in any format the crate reads.
