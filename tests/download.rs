@@ -49,7 +49,7 @@ impl Case {
 
     #[track_caller]
     fn brings(&self, server: &Server, num_requests: usize) {
-        self.fetch(&server.url()).unwrap();
+        self.fetch(&server.url("set.tar.gz")).unwrap();
         assert_unpacked(&self.destination(), &esc50_files());
         assert_eq!(listing(&self.folder.path().join("raw")), ["ESC-50-master"]);
         assert_eq!(server.requests().len(), num_requests);
@@ -81,7 +81,7 @@ fn a_download_becomes_a_verified_folder() {
     let archive = archive();
     let server = Server::new(vec![whole(&archive, "")]);
     let case = Case::new();
-    let fetched = case.fetch(&server.url()).unwrap();
+    let fetched = case.fetch(&server.url("set.tar.gz")).unwrap();
     assert_unpacked(&case.destination(), &esc50_files());
     assert_eq!(fetched.archive_bytes, archive.len() as u64);
     assert!(server.requests()[0].contains("user-agent: audio_transformer/"), "{:?}", server.requests());
@@ -106,8 +106,10 @@ fn a_server_that_sends_no_length_is_fine() {
 #[test]
 fn a_redirect_is_followed() {
     let last = Server::new(vec![whole(&archive(), "")]);
-    let head =
-        format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", last.url());
+    let head = format!(
+        "HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        last.url("set.tar.gz")
+    );
     let first = Server::new(vec![answer(&head, b"")]);
     Case::new().brings(&first, 1);
     assert_eq!(last.requests().len(), 1);
@@ -117,7 +119,8 @@ fn a_redirect_is_followed() {
 fn a_status_that_will_not_pass_is_told_at_once() {
     for line in ["404 Not Found", "403 Forbidden", "410 Gone"] {
         let server = Server::new(vec![status(line), status("200 OK")]);
-        let error = Case::new().fails(&server.url(), &[line, &server.url(), "Check the address"]);
+        let error =
+            Case::new().fails(&server.url("set.tar.gz"), &[line, &server.url("set.tar.gz"), "Check the address"]);
         is_download_error(&error);
         assert_eq!(server.requests().len(), 1, "{line}");
     }
@@ -133,7 +136,7 @@ fn a_status_that_may_pass_is_tried_again() {
 #[test]
 fn a_status_that_does_not_pass_is_told_after_the_last_try() {
     let server = Server::new((0..4).map(|_| status("500 Internal Server Error")).collect());
-    is_download_error(&Case::new().fails(&server.url(), &["500", "after 3 requests"]));
+    is_download_error(&Case::new().fails(&server.url("set.tar.gz"), &["500", "after 3 requests"]));
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -151,7 +154,7 @@ fn a_connection_cut_every_time_is_told_after_the_last_try() {
     let archive = archive();
     let half = archive.len() / 2;
     let server = Server::new((0..4).map(|_| cut(&archive, half, "")).collect());
-    is_download_error(&Case::new().fails(&server.url(), &["the connection broke", "after 3 requests"]));
+    is_download_error(&Case::new().fails(&server.url("set.tar.gz"), &["the connection broke", "after 3 requests"]));
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -162,7 +165,7 @@ fn a_cut_that_no_length_gives_away_is_tried_again() {
     let half = || answer(head, &archive[..archive.len() / 2]);
     Case::new().brings(&Server::new(vec![half(), answer(head, &archive)]), 2);
     let server = Server::new(vec![half(), half(), half(), half()]);
-    let error = Case::new().fails(&server.url(), &["cut short"]);
+    let error = Case::new().fails(&server.url("set.tar.gz"), &["cut short"]);
     assert!(matches!(error, Error::Archive { .. }), "{error}");
     assert_eq!(server.requests().len(), 3);
 }
@@ -206,14 +209,14 @@ fn a_connection_that_breaks_often_but_gets_ahead_is_not_given_up() {
     let server = Server::new(replies);
     let mut case = Case::new();
     case.options.attempts = 2;
-    case.fetch(&server.url()).unwrap();
+    case.fetch(&server.url("set.tar.gz")).unwrap();
     assert_unpacked(&case.destination(), &esc50_files_of(14));
     assert_eq!(server.requests().len(), num_requests);
 
     let server = Server::new(vec![cut(&archive, step, RANGES), rest(&archive, step, 1000), rest(&archive, step, 1000)]);
     let mut case = Case::new();
     case.options.attempts = 2;
-    is_download_error(&case.fails(&server.url(), &["after 2 requests"]));
+    is_download_error(&case.fails(&server.url("set.tar.gz"), &["after 2 requests"]));
     assert_eq!(server.requests().len(), 2, "a thousand bytes are no progress");
 }
 
@@ -221,7 +224,7 @@ fn a_connection_that_breaks_often_but_gets_ahead_is_not_given_up() {
 fn getting_as_far_as_before_is_no_progress() {
     let archive = gzip(&pack(&esc50_files_of(14)));
     let server = Server::new((0..6).map(|_| cut(&archive, 2_500_000, "")).collect());
-    is_download_error(&Case::new().fails(&server.url(), &["after 3 requests"]));
+    is_download_error(&Case::new().fails(&server.url("set.tar.gz"), &["after 3 requests"]));
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -272,7 +275,7 @@ fn a_stalled_server_is_given_up_and_tried_again() {
     case.options.read_timeout = Duration::from_millis(300);
     case.options.attempts = 2;
     let server = Server::new(vec![silent(), silent()]);
-    is_download_error(&case.fails(&server.url(), &["silent for too long", "after 2 requests"]));
+    is_download_error(&case.fails(&server.url("set.tar.gz"), &["silent for too long", "after 2 requests"]));
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn a_bad_archive_is_not_downloaded_twice() {
     let truncated = archive()[..half].to_vec();
     for (bytes, words) in [(damaged, "damaged data"), (page, "a web page"), (truncated, "cut short")] {
         let server = Server::new(vec![whole(&bytes, ""), whole(&bytes, "")]);
-        let error = Case::new().fails(&server.url(), &[words, &server.url()]);
+        let error = Case::new().fails(&server.url("set.tar.gz"), &[words, &server.url("set.tar.gz")]);
         assert!(matches!(error, Error::Archive { .. }), "{error}");
         assert_eq!(server.requests().len(), 1);
     }
@@ -336,7 +339,7 @@ fn a_good_destination_is_neither_asked_for_again_nor_touched() {
     let server = Server::new(vec![whole(&archive(), ""), status("404 Not Found")]);
     let case = Case::new();
     case.brings(&server, 1);
-    assert!(matches!(case.fetch(&server.url()), Err(Error::Dataset { .. })));
+    assert!(matches!(case.fetch(&server.url("set.tar.gz")), Err(Error::Dataset { .. })));
     assert_unpacked(&case.destination(), &esc50_files());
     assert_eq!(server.requests().len(), 1);
 }
@@ -391,7 +394,7 @@ fn only_https_needs_certificates() {
     }
     let server = Server::new(vec![whole(&archive(), "")]);
     let child = this_test("only_https_needs_certificates")
-        .env(CHILD, server.url())
+        .env(CHILD, server.url("set.tar.gz"))
         .env("SSL_CERT_FILE", "/nonexistent")
         .env("SSL_CERT_DIR", "/nonexistent")
         .output()
@@ -408,7 +411,8 @@ fn a_full_disk_is_told_and_left_empty() {
         fs::write(disk.join("filler"), vec![0; 400_000]).unwrap();
         let server = Server::new(vec![whole(&archive(), "")]);
         let options = Case::new().options;
-        let result = fetch_dataset(&ArchiveSource::Url(server.url()), &disk.join("raw/ESC-50-master"), &options);
+        let result =
+            fetch_dataset(&ArchiveSource::Url(server.url("set.tar.gz")), &disk.join("raw/ESC-50-master"), &options);
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error}");
         assert!(error.to_string().contains("raw/ESC-50-master/") && error.to_string().contains("/audio/"), "{error}");

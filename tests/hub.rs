@@ -3,7 +3,6 @@
 #![cfg(feature = "download")]
 
 #[path = "support/server.rs"]
-#[allow(dead_code, reason = "the tests of the download use the rest")]
 mod server;
 
 use std::fs;
@@ -32,7 +31,7 @@ impl Test {
     }
 
     fn hub(&self, server: &Server) -> Hub {
-        let hub = Hub::at(&format!("http://{}/", server.address), Cache::new(self.dir.path()));
+        let hub = Hub::at(&server.url(""), Cache::new(self.dir.path()));
         hub.with_patience(2, Duration::from_millis(1), Duration::from_millis(500))
     }
 
@@ -243,15 +242,16 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
-fn a_stalled_server_is_given_up() {
-    let stall: Reply = Box::new(|stream| {
-        use std::io::Write;
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 59\r\n\r\nweights")?;
-        std::thread::sleep(Duration::from_secs(3));
-        Ok(())
-    });
+fn a_slow_hub_that_never_falls_silent_is_waited_for() {
     let mut replies = up_to_weights();
-    replies.extend([stall, status("503 Service Unavailable")]);
+    replies.push(server::slow(WEIGHTS, 4, Duration::from_millis(200)));
+    assert!(Test::new().fetch(&Server::new(replies)).is_ok());
+}
+
+#[test]
+fn a_stalled_server_is_given_up() {
+    let mut replies = up_to_weights();
+    replies.extend([server::stall(WEIGHTS, 7), status("503 Service Unavailable")]);
     Test::new().fails(replies, &["silent for too long"]);
 }
 

@@ -13,6 +13,8 @@ const EVEN_SHARE: f64 = 0.3;
 /// them and shrunk towards an even one.
 pub(super) struct Metric {
     map: Tensor,
+    /// The mean of each class behind the map, row by row; none without classes.
+    means: Option<Tensor>,
     /// What an example's own difference from its class, times itself, adds to the scatter.
     weight: f64,
 }
@@ -41,12 +43,19 @@ impl Metric {
         }
         let even = scatter.trace().double_value(&[]) / dim as f64;
         if freedom == 0 || even <= 0.0 {
-            return Ok(Metric { map: Tensor::eye(dim, (Kind::Double, tch::Device::Cpu)), weight: 0.0 });
+            return Ok(Metric::of_map(Tensor::eye(dim, (Kind::Double, tch::Device::Cpu)), 0.0, classes));
         }
         let shrunk = scatter * ((1.0 - EVEN_SHARE) / freedom as f64)
             + Tensor::eye(dim, (Kind::Double, tch::Device::Cpu)) * (EVEN_SHARE * even / freedom as f64);
         let map = shrunk.f_inverse().and_then(|inverse| inverse.f_linalg_cholesky(false)).map_err(torch)?;
-        Ok(Metric { map, weight: (1.0 - EVEN_SHARE) / freedom as f64 })
+        Ok(Metric::of_map(map, (1.0 - EVEN_SHARE) / freedom as f64, classes))
+    }
+
+    fn of_map(map: Tensor, weight: f64, classes: &[&[Vec<f32>]]) -> Self {
+        let mean = |class: &&[Vec<f32>]| rows(class).mean_dim(0i64, true, Kind::Double).matmul(&map);
+        let means: Vec<Tensor> = classes.iter().map(mean).collect();
+        let means = (!means.is_empty()).then(|| Tensor::cat(&means, 0));
+        Metric { map, means, weight }
     }
 
     /// Embeddings behind the map, row by row.
@@ -58,11 +67,10 @@ impl Metric {
     ///
     /// # Errors
     /// [`Error::Torch`] when libtorch fails.
-    pub fn distances(&self, embedding: &[f32], classes: &[&[Vec<f32>]]) -> Result<Vec<f64>> {
-        let means: Vec<Tensor> =
-            classes.iter().map(|class| self.mapped(class).mean_dim(0i64, true, Kind::Double)).collect();
+    pub fn distances(&self, embedding: &[f32]) -> Result<Vec<f64>> {
+        let Some(means) = &self.means else { return Ok(Vec::new()) };
         let own = self.mapped(&[embedding.to_vec()]);
-        read((Tensor::cat(&means, 0) - own).square().sum_dim_intlist(1i64, false, Kind::Double).sqrt())
+        read((means - own).square().sum_dim_intlist(1i64, false, Kind::Double).sqrt())
     }
 
     /// Each example as if it had not been there when its class's mean and the scatter were learned: by the formula for what a matrix's
@@ -71,12 +79,8 @@ impl Metric {
     /// # Errors
     /// [`Error::Torch`] when libtorch fails.
     pub fn left_out(&self, classes: &[&[Vec<f32>]]) -> Result<Vec<LeftOut>> {
-        if classes.is_empty() {
-            return Ok(Vec::new());
-        }
+        let Some(means) = &self.means else { return Ok(Vec::new()) };
         let mapped: Vec<Tensor> = classes.iter().map(|class| self.mapped(class)).collect();
-        let means: Vec<Tensor> = mapped.iter().map(|class| class.mean_dim(0i64, true, Kind::Double)).collect();
-        let means = Tensor::cat(&means, 0);
         let mut all = Vec::new();
         for (place, class) in mapped.iter().enumerate().filter(|(place, _)| classes[*place].len() > 1) {
             let n = classes[place].len() as f64;
@@ -154,8 +158,9 @@ mod tests {
             }
             let shrunk = scatter * ((1.0 - EVEN_SHARE) / freedom)
                 + Tensor::eye(6, (Kind::Double, tch::Device::Cpu)) * (EVEN_SHARE * even / freedom);
-            let metric = Metric { map: shrunk.inverse().linalg_cholesky(false), weight: 0.0 };
-            let distances = metric.distances(&example, &views(&without)).unwrap();
+            let map = shrunk.inverse().linalg_cholesky(false);
+            let metric = Metric::of_map(map, 0.0, &views(&without));
+            let distances = metric.distances(&example).unwrap();
             let nearest_other =
                 (0..3).filter(|other| *other != place).map(|other| distances[other]).fold(f64::INFINITY, f64::min);
             assert!((left_out[number].own / distances[place] - 1.0).abs() < 1e-9, "{place}, {i}");
@@ -170,10 +175,10 @@ mod tests {
         let (a, b) = (class(0.0), class(1.0));
         let classes = [a.as_slice(), b.as_slice()];
         let metric = Metric::new(&classes, 2).unwrap();
-        let distances = metric.distances(&[30.0, 0.2], &classes).unwrap();
+        let distances = metric.distances(&[30.0, 0.2]).unwrap();
         assert!(distances[0] < distances[1]);
-        let along = metric.distances(&[1.0, 0.05], &classes).unwrap()[0];
-        let across = metric.distances(&[0.0, 1.05], &classes).unwrap()[0];
+        let along = metric.distances(&[1.0, 0.05]).unwrap()[0];
+        let across = metric.distances(&[0.0, 1.05]).unwrap()[0];
         assert!(across > along);
     }
 
@@ -182,7 +187,7 @@ mod tests {
         let (a, b) = ([vec![0.0f32, 0.0]], [vec![3.0f32, 4.0]]);
         let classes = [&a[..], &b[..]];
         let metric = Metric::new(&classes, 2).unwrap();
-        assert_eq!(metric.distances(&[0.0, 0.0], &classes).unwrap(), [0.0, 5.0]);
+        assert_eq!(metric.distances(&[0.0, 0.0]).unwrap(), [0.0, 5.0]);
         assert!(metric.left_out(&classes).unwrap().is_empty());
     }
 }

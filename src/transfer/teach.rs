@@ -207,7 +207,7 @@ impl Taught {
         let embedding = self.listener.embedding(waveform)?;
         let unit = self.left_out.iter().map(|example| example.own).sum::<f64>() / self.left_out.len().max(1) as f64;
         let unit = if unit > 0.0 { unit } else { 1.0 };
-        let distances = self.metric.distances(&embedding, &examples_of(&self.classes))?;
+        let distances = self.metric.distances(&embedding)?;
         let nearnesses = self.classes.iter().zip(&distances).map(|(class, distance)| Nearness {
             label: class.name.clone(),
             distance: distance / unit,

@@ -35,8 +35,9 @@ impl Server {
         Server { address, requests }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}/set.tar.gz", self.address)
+    /// The address of something that it has.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
     }
 
     /// The heads of the requests so far, in lower case.

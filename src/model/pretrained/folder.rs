@@ -158,6 +158,21 @@ impl Description {
     }
 }
 
+impl Description {
+    /// Refuses a network that takes more than what is free, where that is known.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with both amounts.
+    pub fn check_memory(&self, free: Option<u64>) -> Result<()> {
+        let needed = self.memory_bytes();
+        let mb = |bytes: u64| format!("{:.0} MB of free memory", bytes as f64 / 1e6);
+        match free.filter(|free| *free < needed) {
+            Some(free) => Err(Error::Config { field: "model", expected: mb(needed), found: mb(free) }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.shape {
@@ -284,5 +299,27 @@ fn multi_label(path: &Path, config: &Value, shape: &Shape, n_classes: usize) -> 
             Err(invalid(path, expected, format!("{other:?}")))
         }
         None => Ok(matches!(shape, Shape::Ced(..)) || n_classes == AUDIOSET_CLASSES),
+    }
+}
+
+/// Bytes of memory that the system could still give, where it tells.
+pub(super) fn free_memory() -> Option<u64> {
+    let told = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_memory_is_told_before_weights_are_read() {
+        let small = Description::of_untrained().unwrap();
+        let message = small.check_memory(Some(1_000_000)).unwrap_err().to_string();
+        assert!(message.contains("MB of free memory, found 1 MB of free memory"), "{message}");
+        assert!(small.check_memory(Some(small.memory_bytes())).is_ok() && small.check_memory(None).is_ok());
+        // Where the system tells, it tells a number that this small network fits into.
+        assert!(small.check_memory(free_memory()).is_ok());
     }
 }

@@ -1,13 +1,12 @@
 //! A network by its name on the hub.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tch::Device;
 
-use super::folder::{CONFIG_FILE, Description, PREPROCESSOR_FILE, WEIGHTS_FILE};
+use super::folder::{CONFIG_FILE, Description, PREPROCESSOR_FILE, WEIGHTS_FILE, free_memory};
 use super::network::Pretrained;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hub::{Hub, HubName};
 
 impl Pretrained {
@@ -30,22 +29,11 @@ pub(crate) fn place_of(name: &Path, hub: &Hub) -> Result<PathBuf> {
     let name = HubName::parse(on_hub)?;
     let folder = hub.fetch(&name, &[CONFIG_FILE, PREPROCESSOR_FILE])?;
     let description = Description::read(&folder)?;
-    let needed = description.memory_bytes();
-    if let Some(free) = free_memory().filter(|free| *free < needed) {
-        let mb = |bytes: u64| format!("{:.0} MB of free memory", bytes as f64 / 1e6);
-        return Err(Error::Config { field: "model", expected: mb(needed), found: mb(free) });
-    }
+    description.check_memory(free_memory())?;
     if !folder.join(WEIGHTS_FILE).is_file() {
         println!("{name}: {description}");
     }
     // The weights are those of the description, whatever has been published since.
     let commit = folder.file_name().and_then(|commit| commit.to_str()).unwrap_or_default().to_owned();
     hub.fetch(&HubName { revision: commit, ..name }, &[CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE])
-}
-
-/// Bytes of memory that the system could still give, where it tells.
-fn free_memory() -> Option<u64> {
-    let told = fs::read_to_string(Path::new("/proc/meminfo")).ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

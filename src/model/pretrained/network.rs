@@ -7,7 +7,7 @@ use serde_json::Value;
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
 
-use super::folder::{BATCH_SIZE, Description, Shape, invalid, weights_path};
+use super::folder::{BATCH_SIZE, Description, Shape, free_memory, invalid, weights_path};
 use crate::error::{Error, Result};
 use crate::front_end::fbank::{self, Fbank};
 use crate::front_end::features::FeatureConfig;
@@ -75,6 +75,7 @@ impl Pretrained {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] naming the file that is missing, damaged or of another network, with its tensors that do not fit;
+    /// [`Error::Config`] when there is too little memory;
     /// [`Error::Io`] when a file cannot be read.
     pub fn open(folder: &Path, device: Device) -> Result<Self> {
         let description = Description::read(folder)?;
@@ -86,6 +87,7 @@ impl Pretrained {
             let expected = format!("{:?} weights, as its config has", description.n_parameters().unwrap_or(usize::MAX));
             return Err(invalid(&path, expected, format!("a file of {file_bytes} bytes")));
         }
+        description.check_memory(free_memory())?;
         let mut network = Self::build(&description, device, Init::Const(0.0))?;
         let next = "Get the network anew: its weights are not those of its config.json.";
         network._mapped = Some(weights::map(&path, &network.vs, network.names(), next)?);
