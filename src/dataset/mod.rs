@@ -13,6 +13,7 @@ pub mod download;
 mod together;
 pub mod acquire;
 pub mod propose;
+pub(crate) mod chosen_folds;
 pub mod metadata;
 pub mod preprocess;
 pub mod processed;

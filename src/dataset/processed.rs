@@ -11,6 +11,7 @@ use crate::config::differences::differences;
 use crate::config::{Config, TrainConfig};
 use crate::dataset::acquire;
 use crate::dataset::catalog::{Catalog, Clip};
+use crate::dataset::chosen_folds::ChosenFolds;
 use crate::dataset::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::error::{Error, Result};
 use crate::files::{content, npy};
@@ -97,16 +98,12 @@ impl Dataset {
     /// [`Error::Config`] when the held-out fold does not exist, [`Error::Features`] when there is no second fold.
     pub fn split(&self, config: &TrainConfig) -> Result<Split> {
         let folds = self.folds();
-        let Some(test_fold) = config.test_fold.or(folds.last().copied()).filter(|_| folds.len() > 1) else {
+        let Some(held_out) = ChosenFolds::among(&folds, config.test_fold)? else {
             let (expected, found) = ("two folds or more".into(), format!("folds {folds:?}"));
             return Err(Error::Features { path: self.dir.join(METADATA_FILE), expected, found });
         };
-        let Some(place) = folds.iter().position(|fold| *fold == test_fold) else {
-            let expected = format!("one of {folds:?}, or None for the last");
-            return Err(Error::Config { field: "train.test_fold", expected, found: test_fold.to_string() });
-        };
-        let before = folds[(place + folds.len() - 1) % folds.len()];
-        let validation_fold = (config.validate && folds.len() > 2).then_some(before);
+        let test_fold = held_out.test_fold;
+        let validation_fold = held_out.before.filter(|_| config.validate);
         let in_fold = |fold: Option<u32>| -> Vec<usize> {
             (0..self.clips.len()).filter(|index| Some(self.clips[*index].fold) == fold).collect()
         };

@@ -11,6 +11,7 @@ use super::store::Store;
 use crate::config::Config;
 use crate::dataset::acquire::open_catalog;
 use crate::dataset::catalog::{Catalog, Clip};
+use crate::dataset::chosen_folds::ChosenFolds;
 use crate::error::{Error, Result};
 use crate::results::embeddings::{EmbeddedClip, Embeddings};
 use crate::results::metrics::{Evaluation, ScoredClip};
@@ -204,20 +205,16 @@ impl Folds {
         let mut folds: Vec<u32> = catalog.clips.iter().map(|clip| clip.fold).collect();
         folds.sort_unstable();
         folds.dedup();
-        if folds.len() < 2 {
+        let Some(ChosenFolds { test_fold, before: validation_fold }) =
+            ChosenFolds::among(&folds, config.train.test_fold)?
+        else {
             return Err(Error::Dataset {
                 root: catalog.audio_dir.clone(),
                 expected: "two folds or more".into(),
                 found: format!("folds {folds:?}"),
                 next: "Name folds in a table, or bring two recordings of each class.".into(),
             });
-        }
-        let test_fold = config.train.test_fold.or(folds.last().copied()).unwrap_or_default();
-        let Some(place) = folds.iter().position(|fold| *fold == test_fold) else {
-            let expected = format!("one of {folds:?}, or None for the last");
-            return Err(Error::Config { field: "train.test_fold", expected, found: test_fold.to_string() });
         };
-        let validation_fold = (folds.len() > 2).then(|| folds[(place + folds.len() - 1) % folds.len()]);
         let those = |wanted: &dyn Fn(u32) -> bool| {
             (0..catalog.clips.len()).filter(|index| wanted(catalog.clips[*index].fold)).collect::<Vec<_>>()
         };
@@ -259,10 +256,10 @@ impl Data {
     }
 
     fn accuracy(&self, head: &LinearHead, indices: &[usize]) -> Result<f64> {
-        let right = self.probabilities(head, indices)?.into_iter().zip(indices).filter(|(probabilities, index)| {
-            let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            best.is_some_and(|(class, _)| class == self.targets[**index])
-        });
+        let scored = self.probabilities(head, indices)?.into_iter().zip(indices);
+        let scored =
+            scored.map(|(probabilities, &index)| ScoredClip::new(String::new(), self.targets[index], probabilities));
+        let right = scored.filter(ScoredClip::is_right);
         Ok(right.count() as f64 / indices.len().max(1) as f64)
     }
 }

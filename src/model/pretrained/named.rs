@@ -14,7 +14,7 @@ impl Pretrained {
     /// fetched, the description comes first: a network that is of no known kind, or that this machine has no memory for, costs no more.
     ///
     /// # Errors
-    /// As [`Pretrained::open`] and [`Hub::fetch`]; [`Error::Config`] when there is too little memory.
+    /// As [`Pretrained::open`] and [`Hub::fetch`]; [`crate::Error::Config`] when there is too little memory.
     pub fn named(name: impl AsRef<Path>, hub: &Hub, device: Device) -> Result<Self> {
         Self::open(&place_of(name.as_ref(), hub)?, device)
     }
