@@ -100,7 +100,9 @@ pub use model::{
     ast::{Ast, AstConfig},
     ced::{Ced, CedConfig, CedPooling},
 };
-pub use results::metrics::{Evaluation, Interval, ScoredClip};
+pub use results::metrics::{
+    ClassPrecision, Evaluation, Interval, MultiLabelClip, MultiLabelEvaluation, Scored, ScoredClip,
+};
 pub use training::history::EpochRecord;
 
 #[cfg(feature = "torch")]

@@ -65,6 +65,7 @@ fn esc50_rows_become_clips_with_targets_from_zero() {
         fold: 5,
         category: "cow".into(),
         target: 1,
+        further: Vec::new(),
         esc10: false,
         source: "9032".into(),
     };

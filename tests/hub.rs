@@ -7,6 +7,7 @@ mod server;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use audio_transformer::Error;
@@ -275,4 +276,69 @@ fn names_are_of_the_hub_or_refused() {
         let message = HubName::parse(bad).unwrap_err().to_string();
         assert!(message.contains("hub:owner/name") && message.contains(bad), "{message}");
     }
+}
+
+/// Fetches as the environment says: this test alone, in a process of its own.
+#[test]
+#[ignore = "the process that `the_environment_names_hub_cache_and_token` starts"]
+fn fetch_in_this_environment() {
+    println!("fetched: {:?}", Hub::from_env().fetch(&name(), &FILES).map_err(|error| error.to_string()));
+}
+
+/// What a process with these variables, and no others of the hub, fetches.
+fn fetched_with(variables: &[(&str, &str)]) -> String {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    for name in ["HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] {
+        child.env_remove(name);
+    }
+    let output = child
+        .args(["--ignored", "--exact", "--nocapture", "fetch_in_this_environment"])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, fetched) = text.split_once("fetched: ").unwrap_or_else(|| panic!("{text}"));
+    fetched.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn the_environment_names_hub_cache_and_token() {
+    let test = Test::new();
+    let (home, left) = (test.dir.path().join("home"), test.dir.path().join("left-token"));
+    fs::write(&left, "hf_left\n").unwrap();
+    let (home, left) = (home.to_str().unwrap(), left.to_str().unwrap());
+    let mut replies = up_to_weights();
+    replies.push(whole(WEIGHTS));
+    let server = Server::new(replies);
+    let url = server.url("");
+    let snapshot = format!("{home}/hub/models--owner--net/snapshots/{COMMIT}");
+    let found = format!("Ok({snapshot:?})");
+    assert_eq!(fetched_with(&[("HF_ENDPOINT", &url), ("HF_HOME", home), ("HF_TOKEN_PATH", left)]), found);
+    assert!(server.requests().iter().all(|request| request.contains("authorization: bearer hf_left")));
+    // In the cache, by either of its names, it is there without a hub.
+    let nowhere = "http://127.0.0.1:9";
+    let cache = format!("{home}/hub");
+    for variables in
+        [[("HF_HOME", home), ("HF_HUB_OFFLINE", "1")], [("HF_HUB_CACHE", &cache), ("HF_ENDPOINT", nowhere)]]
+    {
+        assert_eq!(fetched_with(&variables), found);
+    }
+    // Another cache has none, and offline no hub is asked.
+    let server = Server::new(up_to_weights());
+    let (url, empty) = (server.url(""), test.dir.path().join("empty"));
+    let offline =
+        fetched_with(&[("HF_ENDPOINT", &url), ("HF_HUB_CACHE", empty.to_str().unwrap()), ("HF_HUB_OFFLINE", "true")]);
+    assert!(offline.starts_with("Err") && offline.contains("HF_HUB_OFFLINE is set"), "{offline}");
+    assert!(server.requests().is_empty());
+    // A token that is named goes before one that was left; this hub gives it to nobody.
+    let server = Server::new(vec![status("401 Unauthorized")]);
+    let url = server.url("");
+    let variables = [
+        ("HF_ENDPOINT", &*url),
+        ("HF_HOME", empty.to_str().unwrap()),
+        ("HF_TOKEN", "hf_named"),
+        ("HF_TOKEN_PATH", left),
+    ];
+    assert!(fetched_with(&variables).starts_with("Err"));
+    assert!(server.requests()[0].contains("authorization: bearer hf_named"));
 }

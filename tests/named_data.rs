@@ -201,6 +201,76 @@ fn tables_are_read_as_people_have_them() {
 }
 
 #[test]
+fn a_table_with_several_labels_a_recording_is_read_as_fsd50k_has_them() {
+    let case = Case::new();
+    let root =
+        case.sounds(&["s/X.dev_audio/10.wav", "s/X.dev_audio/11.wav", "s/X.dev_audio/12.wav", "s/X.eval_audio/20.wav"]);
+    let table = "fname,labels,mids,split\n10,\"Guitar,Music\",\"/m/1,/m/2\",train\n11,Rain,/m/3,train\n12,\"Piano,Music\",\"/m/4,/m/2\",val\n";
+    let list = case.write("s/X.ground_truth/dev.csv", table);
+    case.write("s/X.ground_truth/vocabulary.csv", "0,Guitar,/m/1\n1,Music,/m/2\n");
+    // By the folder around all of it, and by the table.
+    for catalog in [Catalog::open(&root).unwrap(), Catalog::from_table(&list).unwrap()] {
+        assert_eq!(catalog.labels(), ["Guitar", "Music", "Piano", "Rain"]);
+        assert_eq!(files(&catalog), ["X.dev_audio/10.wav", "X.dev_audio/11.wav", "X.dev_audio/12.wav"]);
+        let classes: Vec<Vec<usize>> =
+            catalog.clips.iter().map(|clip| clip.classes().map(|(_, target)| target).collect()).collect();
+        assert_eq!(classes, [vec![0, 1], vec![3], vec![2, 1]]);
+        assert_eq!(catalog.folds(), [1, 2]);
+        assert!(catalog.notes.iter().any(|note| note.contains("several labels")), "{:?}", catalog.notes);
+        // What stands on one class a recording refuses it, and says who takes it.
+        let message = catalog.one_class_each().unwrap_err().to_string();
+        assert!(message.contains("X.dev_audio/10.wav is Guitar and Music") && message.contains("probe"), "{message}");
+    }
+    let config = case.config(DataSource::Table(list));
+    assert!(acquire(&config).unwrap().is_multi_label());
+    assert!(matches!(open_catalog(&config), Err(Error::Dataset { .. })));
+    // Both tables could be meant.
+    case.write("s/X.ground_truth/eval.csv", "fname,labels,mids\n20,Rain,/m/3\n");
+    let message = Catalog::open(&root).unwrap_err().to_string();
+    assert!(message.contains("dev.csv, eval.csv"), "{message}");
+}
+
+#[test]
+fn labels_are_taken_apart_only_where_they_are_several() {
+    let case = Case::new();
+    let root = case.sounds(&["s/1.wav", "s/2.wav", "s/3.wav", "s/4.wav"]);
+    let open = |rows: [&str; 4], header: &str| {
+        let row = |(n, label): (usize, &&str)| format!("{}.wav,\"{label}\"\n", n + 1);
+        let rows: String = rows.iter().enumerate().map(row).collect();
+        case.write("s/list.csv", format!("filename,{header}\n{rows}"));
+        Catalog::open(&root)
+    };
+    let whole = open(["Speech, male", "Speech, female", "Dog", "Dog"], "category").unwrap();
+    assert_eq!(whole.labels(), ["Dog", "Speech, female", "Speech, male"]);
+    assert!(!whole.is_multi_label() && whole.notes[0].contains("one class by its whole name"), "{:?}", whole.notes);
+    let several = open(["rain;wind", "wind", "rain", "wind; rain"], "category").unwrap();
+    assert_eq!((several.labels(), several.is_multi_label()), (vec!["rain".into(), "wind".into()], true));
+    // Without folds, recordings of every label are spread over them.
+    assert_eq!(several.folds(), [1, 2, 3]);
+    let lists = open(["['rain', 'wind']", "['wind']", "['rain']", "['sea, calm']"], "tags").unwrap();
+    assert_eq!(lists.labels(), ["rain", "sea, calm", "wind"]);
+    let message = open(["rain;;wind", "wind", "rain", "rain;wind"], "labels").unwrap_err().to_string();
+    assert!(message.contains("line 2") && message.contains("none of them empty"), "{message}");
+    // A number for each row says nothing of several labels.
+    case.write(
+        "s/list.csv",
+        "filename,category,target\n1.wav,rain;wind,0\n2.wav,wind,1\n3.wav,rain,2\n4.wav,wind;rain,0\n",
+    );
+    assert_eq!(Catalog::open(&root).unwrap().labels(), ["rain", "wind"]);
+}
+
+#[test]
+fn a_file_name_without_an_extension_finds_the_one_recording_of_its_name() {
+    let case = Case::new();
+    let root = case.sounds(&["s/1.wav", "s/2.wav", "s/2.flac", "s/3.v2.wav", "s/4.wav"]);
+    case.write("s/list.csv", "filename,category\n1,a\n2,a\n3.v2,b\n4.wav,b\n");
+    assert_eq!(files(&Catalog::open(&root).unwrap()), ["1.wav", "2", "3.v2.wav", "4.wav"]);
+    // Two rows that would lead to one recording do not.
+    case.write("s/list.csv", "filename,category\n1,a\n1.wav,b\n4,a\n3.v2,b\n");
+    assert_eq!(files(&Catalog::open(&root).unwrap()), ["1", "1.wav", "4.wav", "3.v2.wav"]);
+}
+
+#[test]
 fn files_are_found_below_their_folds_and_in_another_form_of_unicode() {
     // As UrbanSound8K lies: the table in a folder of its own, the recordings in a folder for each fold.
     let case = Case::new();

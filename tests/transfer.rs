@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use audio_transformer::audio::{Waveform, write_wav};
 use audio_transformer::config::{Config, DataSource};
 use audio_transformer::{
-    Error, FeatureConfig, FeatureExtractor, FineTune, Listener, Pretrained, RELEASED, Taught, acquire, demo, fine_tune,
-    probe,
+    Catalog, Error, Evaluation, FeatureConfig, FeatureExtractor, FineTune, Listener, MultiLabelEvaluation, Pretrained,
+    Probe, RELEASED, Taught, acquire, demo, fine_tune, preprocess, probe,
 };
 use demo_data::data_under;
 use tch::Device;
@@ -42,6 +42,11 @@ fn examples(dir: &Path, n: usize) -> PathBuf {
     root
 }
 
+/// What a probe says of recordings of one class each.
+fn scored(probe: &Probe) -> &Evaluation {
+    probe.evaluation.one_class().unwrap()
+}
+
 /// A recording of a class that no example is of.
 fn asked(class: usize) -> Waveform {
     demo::synthesize(8, class, 2, 50, 0)
@@ -55,12 +60,12 @@ fn a_probe_scores_a_fold_that_it_has_not_seen_and_keeps_its_embeddings() {
     let folder = small_ced(dir.path());
     let mut listener = Listener::open(&folder, Device::Cpu).unwrap();
     let first = probe(&config, &mut listener).unwrap();
-    let n_clips = first.train_clips + first.evaluation.clips.len();
+    let n_clips = first.train_clips + scored(&first).clips.len();
     assert_eq!(first.listened_to, n_clips);
-    assert_eq!(first.evaluation.test_fold, 5);
+    assert_eq!(scored(&first).test_fold, 5);
     assert!(first.tried.iter().any(|(l2, _)| *l2 == first.l2));
     // Random weights hear enough to tell a bell from noise.
-    assert!(first.evaluation.accuracy() > 2.0 / first.labels.len() as f64, "{first}");
+    assert!(scored(&first).accuracy() > 2.0 / first.labels.len() as f64, "{first}");
     let again = probe(&config, &mut listener).unwrap();
     assert_eq!(again.listened_to, 0);
     assert_eq!(again.evaluation, first.evaluation);
@@ -69,7 +74,7 @@ fn a_probe_scores_a_fold_that_it_has_not_seen_and_keeps_its_embeddings() {
     let (broken, sound) = (catalog.path(&catalog.clips[1]), fs::read(catalog.path(&catalog.clips[1])).unwrap());
     fs::write(&broken, "RIFF and no more").unwrap();
     let others = probe(&config, &mut listener).unwrap();
-    assert_eq!(others.train_clips + others.evaluation.clips.len(), n_clips - 1);
+    assert_eq!(others.train_clips + scored(&others).clips.len(), n_clips - 1);
     assert!(others.untrained.is_empty());
     fs::write(&broken, sound).unwrap();
     // A recording that has changed is listened to again.
@@ -94,7 +99,7 @@ fn a_probed_network_is_saved_with_its_classes_and_says_the_same() {
         let mut again = Listener::open(&saved, Device::Cpu).unwrap();
         assert_eq!((again.labels(), again.is_multi_label()), (&probe.labels[..], false));
         let catalog = audio_transformer::open_catalog(&config).unwrap();
-        for clip in &probe.evaluation.clips {
+        for clip in &scored(&probe).clips {
             let path = catalog.audio_dir.join(&clip.filename);
             let prediction = again.predict_file(&path).unwrap();
             let (label, probability) = &prediction.ranked[0];
@@ -135,10 +140,10 @@ fn a_network_is_fine_tuned_saved_and_read_again() {
         whole.save(&saved).unwrap();
         let mut again = Listener::open(&saved, Device::Cpu).unwrap();
         let catalog = audio_transformer::open_catalog(&config).unwrap();
-        for clip in &whole.evaluation.clips {
+        for clip in &whole.evaluation.one_class().unwrap().clips {
             let (label, probability) =
                 again.predict_file(&catalog.audio_dir.join(&clip.filename)).unwrap().ranked[0].clone();
-            assert_eq!(label, whole.evaluation.labels[clip.predicted]);
+            assert_eq!(label, whole.evaluation.one_class().unwrap().labels[clip.predicted]);
             assert!((f64::from(probability) - clip.confidence()).abs() < 1e-4);
         }
         let weights = |folder: &Path| {
@@ -152,6 +157,88 @@ fn a_network_is_fine_tuned_saved_and_read_again() {
     let released = Listener::open(RELEASED, Device::Cpu).unwrap();
     let message = fine_tune(&config, released, &how).err().unwrap().to_string();
     assert!(message.contains("which `train` trains"), "{message}");
+}
+
+/// Recordings of one or two of four sounds of the demo, by a table with their labels, in five folds.
+fn one_or_two_at_once(dir: &Path) -> Config {
+    let root = dir.join("both");
+    fs::create_dir_all(&root).unwrap();
+    let names = ["tone", "chirp", "bell", "noise"];
+    let kinds = [0, 1, 4, 7];
+    let mut table = "fname,labels,fold\n".to_owned();
+    for fold in 1..=5 {
+        for (a, b) in [(0, 0), (1, 1), (2, 2), (3, 3), (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let mut sound = demo::synthesize(9, kinds[a], fold, 10 * a + b, 0);
+            let other = demo::synthesize(9, kinds[b], fold, 50 + 10 * a + b, 0);
+            if a != b {
+                sound.samples.iter_mut().zip(&other.samples).for_each(|(x, y)| *x = 0.5 * (*x + y));
+            }
+            write_wav(&root.join(format!("{fold}{a}{b}.wav")), &sound).unwrap();
+            let labels = if a == b { names[a].to_owned() } else { format!("\"{},{}\"", names[a], names[b]) };
+            table += &format!("{fold}{a}{b},{labels},{fold}\n");
+        }
+    }
+    fs::write(root.join("labels.csv"), table).unwrap();
+    let mut config = config(dir);
+    config.data.source = DataSource::Folder(root);
+    config
+}
+
+#[test]
+fn recordings_of_several_classes_are_probed_fine_tuned_and_named_each_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = one_or_two_at_once(dir.path());
+    let catalog = acquire(&config).unwrap();
+    assert!(catalog.is_multi_label());
+    for (name, folder) in [("ced", small_ced(dir.path())), ("ast", PathBuf::from("tests/golden/ast/small"))] {
+        let mut listener = Listener::open(&folder, Device::Cpu).unwrap();
+        let probe = probe(&config, &mut listener).unwrap();
+        let scored = probe.evaluation.several_classes().unwrap();
+        assert_eq!((scored.clips.len(), scored.test_fold, probe.tried.len()), (10, 5, 7));
+        assert_eq!(scored.clips.iter().map(|clip| clip.actual.len()).sum::<usize>(), 16);
+        // Random weights hear more than nothing.
+        assert!(scored.mean_average_precision() > scored.chance() + 0.1, "{probe}");
+        // The picture has the recordings of one class.
+        assert_eq!(probe.embeddings.clips.len(), 4);
+        let saved = dir.path().join("saved").join(name);
+        probe.save(listener, &saved).unwrap();
+        same_probabilities(&saved, &catalog, scored);
+
+        let plain = FineTune { freq_mask: 0, time_mask: 0, dropped_columns: 0.0, ..Default::default() };
+        let how = FineTune { epochs: 5, learning_rate: 3e-4, stochastic_depth: 0.0, ..plain };
+        let tuned = fine_tune(&config, Listener::open(&folder, Device::Cpu).unwrap(), &how).unwrap();
+        let scored = tuned.evaluation.several_classes().unwrap();
+        assert!(scored.mean_average_precision() > scored.chance(), "{tuned}");
+        // Of classes by themselves, a network that knows nothing has the loss ln 2.
+        assert!(tuned.history.iter().any(|epoch| epoch.train_loss < 2f64.ln() - 0.1), "{:?}", tuned.history);
+        assert!(tuned.history[4].validation_loss.is_some());
+        tuned.save(&saved).unwrap();
+        same_probabilities(&saved, &catalog, scored);
+    }
+    // TinyAST's embeddings as well.
+    let mut released = Listener::open(RELEASED, Device::Cpu).unwrap();
+    let probe = probe(&config, &mut released).unwrap();
+    assert!(probe.to_string().contains("mean average precision"), "{probe}");
+    // What stands on one class a recording refuses, and names those that take several.
+    for message in [
+        preprocess(&config).unwrap_err().to_string(),
+        Taught::from_catalog(released, &catalog, 2, 5).err().unwrap().to_string(),
+    ] {
+        assert!(message.contains("fine_tune") && message.contains("one class each"), "{message}");
+    }
+}
+
+/// A saved network says of a fold's recordings what was scored, each class by itself.
+fn same_probabilities(saved: &Path, catalog: &Catalog, scored: &MultiLabelEvaluation) {
+    let mut again = Listener::open(saved, Device::Cpu).unwrap();
+    assert!(again.is_multi_label() && again.labels() == &scored.labels[..]);
+    for clip in &scored.clips {
+        let prediction = again.predict_file(&catalog.audio_dir.join(&clip.filename)).unwrap();
+        for (label, probability) in prediction.ranked {
+            let class = scored.labels.iter().position(|other| *other == label).unwrap();
+            assert!((probability - clip.probabilities[class]).abs() < 1e-4, "{}: {label}", clip.filename);
+        }
+    }
 }
 
 #[test]
@@ -177,7 +264,7 @@ fn an_ast_hears_no_more_frames_than_the_recordings_have() {
     let text = fs::read_to_string(saved.join("config.json")).unwrap();
     assert!(text.contains("\"max_length\": 48"), "{text}");
     let mut again = Listener::open(&saved, Device::Cpu).unwrap();
-    for clip in &tuned.evaluation.clips {
+    for clip in &tuned.evaluation.one_class().unwrap().clips {
         let prediction = again.predict_file(&root.join(&clip.filename)).unwrap();
         assert_eq!(prediction.windows, 1);
         assert!((f64::from(prediction.ranked[0].1) - clip.confidence()).abs() < 1e-4);

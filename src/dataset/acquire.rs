@@ -68,6 +68,9 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
     let catalog = select(config, whole)?;
     catalog.notes.iter().for_each(|note| println!("  {note}"));
     println!("{}: {} clips of {} classes", catalog.name, catalog.clips.len(), catalog.labels().len());
+    if let Err(error) = catalog.one_class_each() {
+        println!("  note: {error}");
+    }
     Ok(catalog)
 }
 
@@ -184,8 +187,18 @@ fn with_next_step(error: Error, made: &Path) -> Error {
 ///
 /// # Errors
 /// [`Error::StageMissing`] when it is not there; [`Error::Dataset`] when it is a folder that a person named and none is there;
-/// [`Error::Table`] and [`Error::Dataset`] when it cannot be read as a data set.
+/// [`Error::Table`] and [`Error::Dataset`] when it cannot be read as a data set, or one of its recordings has several classes.
 pub fn open_catalog(config: &Config) -> Result<Catalog> {
+    let catalog = open_labels(config)?;
+    catalog.one_class_each()?;
+    Ok(catalog)
+}
+
+/// As [`open_catalog`], for those who know what to do with several classes a recording.
+///
+/// # Errors
+/// As there.
+pub(crate) fn open_labels(config: &Config) -> Result<Catalog> {
     select(config, open_whole(config, &root(config))?)
 }
 

@@ -117,8 +117,9 @@ impl Origin {
 pub fn fingerprint(catalog: &Catalog) -> String {
     let mut texts = Vec::with_capacity(5 * catalog.clips.len());
     for clip in &catalog.clips {
-        let Clip { filename, fold, category, target, esc10: _, source } = clip;
+        let Clip { filename, fold, category, target, esc10: _, source, further } = clip;
         texts.extend([filename.clone(), fold.to_string(), category.clone(), target.to_string(), source.clone()]);
+        texts.extend(further.iter().map(|(category, _)| category.clone()));
     }
     content::hash_texts(texts.iter().map(String::as_str))
 }

@@ -29,6 +29,7 @@ const EXCERPT_SAMPLES: f64 = 100_000.0;
 /// # Errors
 /// [`crate::error::Error::Config`] when there is no clip of that number or a setting is out of range.
 pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
+    catalog.one_class_each()?;
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
     let title = title_of(clip);
     match audio::read(&catalog.path(clip)) {
@@ -42,6 +43,7 @@ pub fn clip(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
 /// # Errors
 /// [`crate::error::Error::Config`] for settings out of range.
 pub fn classes(config: &Config, catalog: &Catalog) -> Result<Html> {
+    catalog.one_class_each()?;
     let mut extractor = FeatureExtractor::new(&config.features)?;
     let mut tiles = Vec::new();
     for (target, label) in catalog.labels().iter().enumerate().take(20) {
@@ -68,6 +70,7 @@ fn tile(extractor: &mut FeatureExtractor, waveform: &Waveform, title: &str) -> R
 /// # Errors
 /// [`crate::error::Error::Plot`] when not one recording can be read.
 pub fn overview(catalog: &Catalog) -> Result<Html> {
+    catalog.one_class_each()?;
     let levels = measure(catalog);
     let of_class = |value: fn(&Measured) -> f64| -> Vec<Strip> {
         let strip = |(target, label): (usize, &String)| {
@@ -96,6 +99,7 @@ pub fn overview(catalog: &Catalog) -> Result<Html> {
 /// [`crate::error::Error::Config`] when there is no clip of that number or a setting is out of range; [`crate::error::Error::Audio`] when it
 /// cannot be read.
 pub fn compare(config: &Config, catalog: &Catalog, index: usize) -> Result<Html> {
+    catalog.one_class_each()?;
     let clip = catalog.clips.get(index).ok_or_else(|| no_such_clip(index, catalog.clips.len()))?;
     let mut original = audio::read(&catalog.path(clip))?;
     original.samples.truncate(config.clip.n_samples(original.sample_rate));

@@ -6,7 +6,7 @@ use polars::prelude::{Column, DataFrame, PolarsError};
 use crate::dataset::catalog::Catalog;
 use crate::dataset::metadata::ProcessedClip;
 use crate::error::{Error, Result};
-use crate::results::metrics::{ClassScore, Confusion, Evaluation, ScoredClip};
+use crate::results::metrics::{ClassScore, Confusion, Evaluation, MultiLabelEvaluation, ScoredClip};
 use crate::results::predict::{FolderPredictions, NONE_OF_THESE};
 
 fn unfit(error: PolarsError) -> Error {
@@ -22,7 +22,7 @@ pub fn class_folds(catalog: &Catalog) -> Result<DataFrame> {
     let count = |fits: &dyn Fn(u32) -> bool| -> Vec<u32> {
         let mut counts = vec![0; labels.len()];
         for clip in catalog.clips.iter().filter(|clip| fits(clip.fold)) {
-            counts[clip.target] += 1;
+            clip.classes().for_each(|(_, target)| counts[target] += 1);
         }
         counts
     };
@@ -95,6 +95,20 @@ pub fn class_scores(evaluation: &Evaluation) -> Result<DataFrame> {
         "precision" => column(|score| score.precision),
         "recall" => column(|score| score.recall),
         "f1" => column(|score| score.f1),
+    )
+    .map_err(unfit)
+}
+
+/// How well each class is told from all others, a row per class: `category`, `clips`, `average_precision`; empty where undefined.
+///
+/// # Errors
+/// [`Error::Plot`] when polars refuses the columns.
+pub fn class_precisions(evaluation: &MultiLabelEvaluation) -> Result<DataFrame> {
+    let classes = evaluation.class_precisions();
+    df!(
+        "category" => classes.iter().map(|class| class.label.as_str()).collect::<Vec<_>>(),
+        "clips" => classes.iter().map(|class| class.clips as u64).collect::<Vec<_>>(),
+        "average_precision" => classes.iter().map(|class| class.average_precision).collect::<Vec<_>>(),
     )
     .map_err(unfit)
 }

@@ -14,13 +14,13 @@ use crate::files;
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
-    /// Mean cross-entropy over the training clips as they were trained on, in nats.
+    /// Mean cross-entropy over the training clips as they were trained on, in nats; where a clip may have several classes, of each by itself.
     pub train_loss: f64,
-    /// Share of them classified right at that moment, 0 to 1.
+    /// Share of them whose most probable class at that moment was theirs, 0 to 1.
     pub train_accuracy: f64,
-    /// Mean cross-entropy over the validation fold after the epoch, if there is one.
+    /// The same mean over the validation fold after the epoch, if there is one.
     pub validation_loss: Option<f64>,
-    /// Share of the validation fold classified right after the epoch.
+    /// Share of the validation fold whose most probable class after the epoch was theirs.
     pub validation_accuracy: Option<f64>,
     /// The optimiser's step size.
     pub learning_rate: f64,

@@ -1,12 +1,13 @@
 //! A network in training, and one step of it.
 
 use tch::nn::{ModuleT, VarStore};
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use crate::config::{Config, TrainConfig};
 use crate::error::Result;
 use crate::model::seed::with_seed;
 use crate::model::tiny_ast::TinyAst;
+use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
 use crate::training::optim::{AdamW, Average, FlatWeights, clip};
 use crate::training::resume::State;
@@ -33,6 +34,7 @@ pub(crate) struct Trainer<N> {
     pub average: Average,
     optimizer: AdamW,
     config: TrainConfig,
+    targets: Targets,
     half_precision: bool,
 }
 
@@ -40,7 +42,7 @@ pub(crate) struct Trainer<N> {
 pub(crate) struct Step {
     /// The mean loss before it.
     pub loss: f64,
-    /// Clips whose class the network had right.
+    /// Clips whose most probable class is theirs.
     pub right: f64,
 }
 
@@ -62,7 +64,13 @@ impl<N: Network> Trainer<N> {
     pub fn with_weights(model: N, weights: FlatWeights, config: &TrainConfig, share: impl Fn(&str) -> f64) -> Self {
         let optimizer = AdamW::new(&weights, config.weight_decay).with_shares(weights.shares(share));
         let average = Average::new(&weights, config.ema_decay);
-        Trainer { model, weights, average, optimizer, config: config.clone(), half_precision: false }
+        let (config, targets) = (config.clone(), Targets::Exclusive);
+        Trainer { model, weights, average, optimizer, config, targets, half_precision: false }
+    }
+
+    /// The same, with what the classes are to each other.
+    pub fn with_targets(self, targets: Targets) -> Self {
+        Trainer { targets, ..self }
     }
 
     /// Takes step number `step` of the run, in `epoch`, over a batch: inputs as the network takes them, targets `(batch, classes)`.
@@ -96,7 +104,13 @@ impl<N: Network> Trainer<N> {
             let seed = stream(self.config.seed, epoch, step as u64);
             let seed = if number == 0 { seed } else { stream(seed, epoch, number as u64) };
             let logits = with_seed(seed, forward); // (batch, num_classes)
-            let mut loss = cross_entropy(&logits, targets, self.config.label_smoothing);
+            let (mut loss, right) = match self.targets {
+                Targets::Exclusive => (
+                    cross_entropy(&logits, targets, self.config.label_smoothing),
+                    count_right(&logits, &targets.argmax(-1, false)),
+                ),
+                Targets::Independent => (binary_cross_entropy(&logits, targets), count_hits(&logits, targets)),
+            };
             if parts.len() > 1 {
                 loss *= targets.size()[0] as f64 / n_clips as f64;
             }
@@ -104,7 +118,7 @@ impl<N: Network> Trainer<N> {
                 true => self.weights.gradient(&(&loss * LOSS_SCALE))? / LOSS_SCALE,
                 false => self.weights.gradient(&loss)?,
             };
-            let (loss, right) = (loss.double_value(&[]), count_right(&logits, &targets.argmax(-1, false)));
+            let loss = loss.double_value(&[]);
             sum = Some(match sum {
                 None => (gradient, Step { loss, right }),
                 Some((before, step)) => (before + gradient, Step { loss: step.loss + loss, right: step.right + right }),
@@ -144,8 +158,19 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tenso
     -(targets * log_probabilities).sum_dim_intlist(1i64, false, Kind::Float).mean(Kind::Float)
 }
 
+/// Mean binary cross-entropy over all classes, of targets `(batch, num_classes)` between 0 and 1.
+pub(crate) fn binary_cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
+    logits.to_kind(Kind::Float).binary_cross_entropy_with_logits::<Tensor>(targets, None, None, Reduction::Mean)
+}
+
+/// Clips whose most probable class is that of their target.
 pub(crate) fn count_right(logits: &Tensor, targets: &Tensor) -> f64 {
     logits.argmax(-1, false).eq_tensor(targets).sum(Kind::Float).double_value(&[])
+}
+
+/// Clips whose most probable class is one of theirs, by targets `(batch, num_classes)` of 0 and 1.
+pub(crate) fn count_hits(logits: &Tensor, targets: &Tensor) -> f64 {
+    targets.gather(-1, &logits.argmax(-1, true), false).sum(Kind::Float).double_value(&[])
 }
 
 #[cfg(test)]
@@ -194,6 +219,21 @@ mod tests {
         let (all, half, none) = (moved(1.0), moved(0.5), moved(0.0));
         assert_eq!((all[0], none[1]), (half[0], 0.0));
         assert!((half[1] / all[1] - 0.5).abs() < 1e-3, "{half:?} {all:?}");
+    }
+
+    #[test]
+    fn of_several_classes_each_counts_by_itself() {
+        let logits = Tensor::from_slice(&[0.0f32, 2.0, -1.0, 1.0, 0.0, 3.0]).view([2, 3]);
+        let targets = Tensor::from_slice(&[0.0f32, 1.0, 1.0, 1.0, 0.0, 0.0]).view([2, 3]);
+        let of_one =
+            |logit: f64, target: f64| -> f64 { (1.0 + (if target > 0.5 { -logit } else { logit }).exp()).ln() };
+        let by_hand: f64 = [(0.0, 0.0), (2.0, 1.0), (-1.0, 1.0), (1.0, 1.0), (0.0, 0.0), (3.0, 0.0)]
+            .map(|(logit, target)| of_one(logit, target))
+            .iter()
+            .sum();
+        let loss = binary_cross_entropy(&logits, &targets).double_value(&[]);
+        assert!((loss - by_hand / 6.0).abs() < 1e-6, "{loss} {by_hand}");
+        assert_eq!(count_hits(&logits, &targets), 1.0);
     }
 
     #[test]

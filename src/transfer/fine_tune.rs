@@ -10,18 +10,19 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use tch::{Device, Kind, Tensor};
 
 use super::listener::Listener;
-use super::probe::{HeardSet, evaluation};
+use super::probe::HeardSet;
 use crate::config::{Config, TrainConfig};
 use crate::error::{Error, Result};
 use crate::front_end::audio;
 use crate::model::pretrained::{Architecture, Pretrained};
-use crate::results::metrics::Evaluation;
+use crate::results::metrics::Scored;
 use crate::training::history::{self, EpochRecord};
+use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
 use crate::training::observe::{Console, Observer};
 use crate::training::optim::FlatWeights;
 use crate::training::paths::history_path;
-use crate::training::trainer::{Network, Trainer, count_right};
+use crate::training::trainer::{Network, Trainer, count_hits};
 use crate::training::words::untrained_warning;
 
 /// Recordings scored at once.
@@ -156,7 +157,7 @@ pub struct FineTuned {
     /// Recordings trained on.
     pub train_clips: usize,
     /// The fold that nothing was trained or chosen on, scored once.
-    pub evaluation: Evaluation,
+    pub evaluation: Scored,
     /// Whether the network it began with is one that nobody had trained.
     pub stand_in: bool,
     /// Time taken.
@@ -220,7 +221,8 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
     let (_, l2) = heard.choose()?;
     let head = heard.data.fit(&train, l2)?;
     let mut network = listener.into_published()?;
-    network = network.with_head(heard.labels.clone(), false, &head.weight, &head.bias)?;
+    let is_multi_label = heard.data.kind == Targets::Independent;
+    network = network.with_head(heard.labels.clone(), is_multi_label, &head.weight, &head.bias)?;
     network.leave_out(how.dropped_columns, how.stochastic_depth);
     let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
     let inputs = inputs_of(&paths, &mut network)?;
@@ -233,8 +235,11 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
         mixed_precision: false,
         ..config.train.clone()
     };
-    let (part, classes) = (part_size(&network, &inputs, how), heard.labels.len());
-    let mut trainer = trainer(network, &settings, how)?;
+    let (part, bytes) = part_size(&network, &inputs, how);
+    let at_once =
+        if part < how.batch_size { format!(", for {part} of its recordings at a time") } else { String::new() };
+    observer.say(&format!("a step takes about {:.0} MB of memory{at_once}", bytes / 1e6));
+    let mut trainer = trainer(network, &settings, how)?.with_targets(heard.data.kind);
     let batch = |indices: &[usize], epoch: usize, network: &Pretrained| -> Vec<(Tensor, Tensor)> {
         let piece_of = |index: &usize| {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, *index as u64));
@@ -242,9 +247,7 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
         };
         let of_part = |indices: &[usize]| {
             let pieces: Vec<Tensor> = indices.iter().map(piece_of).collect();
-            let targets: Vec<i64> = indices.iter().map(|index| heard.data.targets[*index] as i64).collect();
-            let one_hot = Tensor::from_slice(&targets).one_hot(classes as i64).to_kind(Kind::Float);
-            (side_by_side(&pieces), one_hot)
+            (side_by_side(&pieces), heard.data.marks(indices))
         };
         indices.chunks(part).map(of_part).collect()
     };
@@ -274,13 +277,10 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
             observer.step_ends(indices.len());
             if step == 1 {
                 let minutes = clock.elapsed().as_secs_f64() * (n_batches * how.epochs) as f64 / 60.0;
-                let parts = indices.len().div_ceil(part);
-                let parts =
-                    if parts > 1 { format!(", each in {parts} parts for want of memory") } else { String::new() };
-                observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps{parts}", how.epochs));
+                observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps", how.epochs));
             }
         }
-        let scored = score(&trainer.model, &inputs, &validation, &heard.data.targets)?;
+        let scored = score(&trainer.model, &inputs, &validation, &heard.data.marks(&validation))?;
         history.push(EpochRecord {
             epoch,
             train_loss: loss_sum / train.len() as f64,
@@ -296,7 +296,7 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
         observer.epoch_ends(&history, how.epochs);
     }
     let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test)?;
-    let evaluation = evaluation(&heard.catalog, &heard.folds, &heard.labels, probabilities);
+    let evaluation = heard.data.scored(&heard.catalog, heard.folds.test_fold, &heard.folds.test, probabilities);
     Ok(FineTuned {
         network: trainer.model,
         history,
@@ -333,8 +333,8 @@ fn inputs_of(paths: &[PathBuf], network: &mut Pretrained) -> Result<Vec<Tensor>>
     all.into_iter().zip(paths).map(hear).collect()
 }
 
-/// Recordings of a batch that are gone through at once, so that a step takes no more memory than it may.
-fn part_size(network: &Pretrained, inputs: &[Tensor], how: &FineTune) -> usize {
+/// Recordings of a batch that are gone through at once, so that a step takes no more memory than it may, and the bytes that it takes.
+fn part_size(network: &Pretrained, inputs: &[Tensor], how: &FineTune) -> (usize, f64) {
     let (tokens, kept) = match network.architecture() {
         Architecture::Ced(network) => {
             let config = network.config();
@@ -350,9 +350,10 @@ fn part_size(network: &Pretrained, inputs: &[Tensor], how: &FineTune) -> usize {
     };
     let weights: usize = network.variables().variables().values().map(Tensor::numel).sum();
     // The weights, their gradient and two moments, and one more while they are laid out.
-    let left = how.memory_bytes - 5.0 * 4.0 * weights as f64;
+    let of_weights = 5.0 * 4.0 * weights as f64;
     let of_one = KEPT_PER_NUMBER * (tokens * network.depth()) as f64 * kept;
-    ((left / of_one).floor().max(1.0) as usize).min(how.batch_size)
+    let part = (((how.memory_bytes - of_weights) / of_one).floor().max(1.0) as usize).min(how.batch_size);
+    (part, of_weights + part as f64 * of_one)
 }
 
 /// One of a recording's pieces, by chance.
@@ -395,18 +396,19 @@ fn probabilities(network: &Pretrained, inputs: &[Tensor], indices: &[usize]) -> 
     indices.iter().map(of_one).collect()
 }
 
-/// Mean loss and accuracy of recordings; `None` for none.
-fn score(network: &Pretrained, inputs: &[Tensor], indices: &[usize], targets: &[usize]) -> Result<Option<(f64, f64)>> {
+/// Mean loss of recordings, and the share of them whose most probable class is theirs, by their marks `(n, classes)`; `None` for none.
+fn score(network: &Pretrained, inputs: &[Tensor], indices: &[usize], marks: &Tensor) -> Result<Option<(f64, f64)>> {
     if indices.is_empty() {
         return Ok(None);
     }
     let said = probabilities(network, inputs, indices)?;
-    let (mut loss, mut right) = (0.0, 0.0);
-    for (probabilities, index) in said.iter().zip(indices) {
-        let target = targets[*index];
-        loss -= f64::from(probabilities[target].max(f32::MIN_POSITIVE)).ln();
-        let row = Tensor::from_slice(probabilities).unsqueeze(0);
-        right += count_right(&row, &Tensor::from_slice(&[target as i64]));
-    }
-    Ok(Some((loss / indices.len() as f64, right / indices.len() as f64)))
+    let said = Tensor::from_slice2(&said);
+    let not_said: Tensor = 1.0 - &said;
+    let not_marked: Tensor = 1.0 - marks;
+    let log = |share: &Tensor| share.clamp_min(f64::from(f32::MIN_POSITIVE)).log();
+    let loss = match network.is_multi_label() {
+        false => -(marks * log(&said)).sum_dim_intlist(1i64, false, Kind::Double).mean(Kind::Double),
+        true => -(marks * log(&said) + not_marked * log(&not_said)).mean(Kind::Double),
+    };
+    Ok(Some((loss.double_value(&[]), count_hits(&said, marks) / indices.len() as f64)))
 }

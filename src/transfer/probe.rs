@@ -9,12 +9,12 @@ use tch::{Kind, Tensor};
 use super::listener::Listener;
 use super::store::Store;
 use crate::config::Config;
-use crate::dataset::acquire::open_catalog;
+use crate::dataset::acquire::open_labels;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::chosen_folds::ChosenFolds;
 use crate::error::{Error, Result};
 use crate::results::embeddings::{EmbeddedClip, Embeddings};
-use crate::results::metrics::{Evaluation, ScoredClip};
+use crate::results::metrics::{Evaluation, MultiLabelClip, MultiLabelEvaluation, Scored, ScoredClip};
 use crate::training::linear_head::{LinearHead, Targets, fit};
 use crate::training::words::untrained_warning;
 
@@ -29,7 +29,8 @@ pub struct Probe {
     pub labels: Vec<String>,
     /// The head.
     pub head: LinearHead,
-    /// Each strength of regularisation with its accuracy on the validation fold; empty without one.
+    /// Each strength of regularisation with its accuracy (of recordings with several classes the mean average precision) on the validation
+    /// fold; empty without one.
     pub tried: Vec<(f64, f64)>,
     /// The strength that was chosen.
     pub l2: f64,
@@ -38,8 +39,8 @@ pub struct Probe {
     /// Recordings that were listened to; the embeddings of the others were on disk.
     pub listened_to: usize,
     /// The fold that nothing was fitted to or chosen on.
-    pub evaluation: Evaluation,
-    /// What the network makes of that fold.
+    pub evaluation: Scored,
+    /// What the network makes of that fold's recordings of one class.
     pub embeddings: Embeddings,
     /// Classes of which not one recording was fitted to.
     pub untrained: Vec<String>,
@@ -77,10 +78,12 @@ impl fmt::Display for Probe {
 /// Fits a linear head to what a network makes of the config's recordings. Fold `train.test_fold` (or the last) is scored once, at the end; the
 /// fold before it chooses the strength of regularisation, and then joins the others.
 ///
+/// Where recordings have several classes, the head has a sigmoid and a binary cross-entropy for each, and average precision is the score.
+///
 /// A recording that cannot be read is named and left out. The others are heard as they are, without the config's clip length. Their embeddings stay on disk beside the spectrograms.
 ///
 /// # Errors
-/// What [`open_catalog`] reports; [`Error::Config`] when the fold does not exist, [`Error::Dataset`] when there is no second fold;
+/// What [`crate::open_catalog`] reports, but for several classes a recording; [`Error::Config`] when the fold does not exist, [`Error::Dataset`] when there is no second fold;
 /// [`Error::Io`] when embeddings cannot be kept.
 pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
     let (heard, stand_in) = (HeardSet::of(config, listener)?, listener.is_untrained());
@@ -92,8 +95,10 @@ pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
     let HeardSet { catalog, folds, data, labels, listened_to, elapsed } = heard;
     let head = data.fit(&seen, l2)?;
     let scored = data.probabilities(&head, &folds.test)?;
-    let evaluation = evaluation(&catalog, &folds, &labels, scored);
-    let embedded_clips = folds.test.iter().map(|&index| EmbeddedClip {
+    let evaluation = data.scored(&catalog, folds.test_fold, &folds.test, scored);
+    // A picture has one mark for each.
+    let of_one_class = folds.test.iter().filter(|index| catalog.clips[**index].further.is_empty());
+    let embedded_clips = of_one_class.map(|&index| EmbeddedClip {
         filename: catalog.clips[index].filename.clone(),
         actual: catalog.clips[index].target,
         values: data.embeddings[index].clone(),
@@ -116,15 +121,6 @@ pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
     })
 }
 
-/// What was said of the recordings of the test fold, in their order.
-pub(super) fn evaluation(catalog: &Catalog, folds: &Folds, labels: &[String], scored: Vec<Vec<f32>>) -> Evaluation {
-    let clips = folds.test.iter().zip(scored).map(|(&index, probabilities)| {
-        let Clip { filename, target, .. } = &catalog.clips[index];
-        ScoredClip::new(filename.clone(), *target, probabilities)
-    });
-    Evaluation { test_fold: folds.test_fold, labels: labels.to_vec(), clips: clips.collect(), calibration: None }
-}
-
 /// A data set as a network hears it.
 pub(super) struct HeardSet {
     pub catalog: Catalog,
@@ -140,7 +136,8 @@ impl HeardSet {
     /// The config's recordings, from disk or by listening.
     pub fn of(config: &Config, listener: &mut Listener) -> Result<Self> {
         let started = Instant::now();
-        let mut catalog = open_catalog(config)?;
+        let mut catalog = open_labels(config)?;
+        let kind = if catalog.is_multi_label() { Targets::Independent } else { Targets::Exclusive };
         // With the classes of those that cannot be read, so that no class changes its number.
         let labels: Vec<String> = catalog.labels();
         let paths: Vec<_> = catalog.clips.iter().map(|clip| catalog.path(clip)).collect();
@@ -149,18 +146,20 @@ impl HeardSet {
         catalog.clips.retain(|_| is_heard.next().unwrap_or(false));
         let embeddings: Vec<Vec<f32>> = heard.into_iter().flatten().collect();
         let folds = Folds::of(&catalog, config)?;
-        let targets = catalog.clips.iter().map(|clip| clip.target).collect();
-        let data = Data { embeddings, targets, classes: labels.len(), balance: config.train.balance as f32 };
+        let classes = |clip: &Clip| clip.classes().map(|(_, target)| target).collect();
+        let targets = catalog.clips.iter().map(classes).collect();
+        let (labels_of, balance) = (labels.clone(), config.train.balance as f32);
+        let data = Data { embeddings, targets, labels: labels_of, kind, balance };
         Ok(HeardSet { catalog, folds, data, labels, listened_to, elapsed: started.elapsed() })
     }
 
     /// Classes of which none of these recordings is.
     pub fn untrained(&self, seen: &[usize]) -> Vec<String> {
-        let is_seen = |class: usize| seen.iter().any(|index| self.data.targets[*index] == class);
+        let is_seen = |class: usize| seen.iter().any(|index| self.data.targets[*index].contains(&class));
         self.labels.iter().enumerate().filter(|(class, _)| !is_seen(*class)).map(|(_, label)| label.clone()).collect()
     }
 
-    /// Strengths of regularisation with their accuracies on the validation fold, and the best; without such a fold a common one.
+    /// Strengths of regularisation with their scores on the validation fold, and the best; without such a fold a common one.
     pub fn choose(&self) -> Result<(Vec<(f64, f64)>, f64)> {
         let mut tried = Vec::new();
         for l2 in STRENGTHS {
@@ -168,7 +167,10 @@ impl HeardSet {
                 break;
             }
             let head = self.data.fit(&self.folds.train, l2)?;
-            tried.push((l2, self.data.accuracy(&head, &self.folds.validation)?));
+            let probabilities = self.data.probabilities(&head, &self.folds.validation)?;
+            let fold = self.folds.validation_fold.unwrap_or_default();
+            let scored = self.data.scored(&self.catalog, fold, &self.folds.validation, probabilities);
+            tried.push((l2, scored.score()));
         }
         // Of equally good ones the strongest: it is the most careful.
         let best = tried.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0)));
@@ -188,13 +190,15 @@ impl Probe {
             return Err(Error::Config { field: "model", expected, found });
         }
         let network = listener.into_published()?;
-        network.with_head(self.labels.clone(), false, &self.head.weight, &self.head.bias)?.save(folder)
+        let is_multi_label = self.evaluation.several_classes().is_some();
+        network.with_head(self.labels.clone(), is_multi_label, &self.head.weight, &self.head.bias)?.save(folder)
     }
 }
 
 /// Which recordings are fitted to, chosen on and scored, by their place in the catalog.
 pub(super) struct Folds {
     pub test_fold: u32,
+    pub validation_fold: Option<u32>,
     pub train: Vec<usize>,
     pub validation: Vec<usize>,
     pub test: Vec<usize>,
@@ -220,6 +224,7 @@ impl Folds {
         };
         Ok(Folds {
             test_fold,
+            validation_fold,
             train: those(&|fold| fold != test_fold && Some(fold) != validation_fold),
             validation: those(&|fold| Some(fold) == validation_fold),
             test: those(&|fold| fold == test_fold),
@@ -229,8 +234,10 @@ impl Folds {
 
 pub(super) struct Data {
     embeddings: Vec<Vec<f32>>,
-    pub targets: Vec<usize>,
-    classes: usize,
+    /// The classes of each recording.
+    targets: Vec<Vec<usize>>,
+    labels: Vec<String>,
+    pub kind: Targets,
     balance: f32,
 }
 
@@ -240,26 +247,54 @@ impl Data {
         Tensor::from_slice(&flat).view([indices.len() as i64, -1])
     }
 
-    /// A head in whose loss a rare class's recordings count for more, by the config's `train.balance`.
+    /// `(n, classes)`: 1 for the classes of a recording, 0 for the others.
+    pub fn marks(&self, indices: &[usize]) -> Tensor {
+        let mut marks = vec![0.0f32; indices.len() * self.labels.len()];
+        for (row, index) in marks.chunks_mut(self.labels.len()).zip(indices) {
+            self.targets[*index].iter().for_each(|target| row[*target] = 1.0);
+        }
+        Tensor::from_slice(&marks).view([indices.len() as i64, self.labels.len() as i64])
+    }
+
+    /// A head in whose loss a rare class's recordings count for more, by the config's `train.balance`; where classes exclude each other.
     pub fn fit(&self, indices: &[usize], l2: f64) -> Result<LinearHead> {
-        let targets: Vec<i64> = indices.iter().map(|index| self.targets[*index] as i64).collect();
-        let mut counts = vec![0.0f32; self.classes];
-        targets.iter().for_each(|target| counts[*target as usize] += 1.0);
-        let weights: Vec<f32> = targets.iter().map(|target| counts[*target as usize].powf(-self.balance)).collect();
-        let one_hot = Tensor::from_slice(&targets).one_hot(self.classes as i64);
-        fit(&self.rows(indices), &one_hot, &Tensor::from_slice(&weights), Targets::Exclusive, l2)
+        let mut counts = vec![0.0f32; self.labels.len()];
+        indices.iter().flat_map(|index| &self.targets[*index]).for_each(|target| counts[*target] += 1.0);
+        let weight = |index: &usize| match (self.kind, &self.targets[*index][..]) {
+            (Targets::Exclusive, [target]) => counts[*target].powf(-self.balance),
+            _ => 1.0,
+        };
+        let weights: Vec<f32> = indices.iter().map(weight).collect();
+        fit(&self.rows(indices), &self.marks(indices), &Tensor::from_slice(&weights), self.kind, l2)
     }
 
     fn probabilities(&self, head: &LinearHead, indices: &[usize]) -> Result<Vec<Vec<f32>>> {
-        let probabilities = head.logits(&self.rows(indices)).softmax(-1, Kind::Float);
+        let logits = head.logits(&self.rows(indices));
+        let probabilities = match self.kind {
+            Targets::Exclusive => logits.softmax(-1, Kind::Float),
+            Targets::Independent => logits.sigmoid(),
+        };
         Vec::try_from(probabilities).map_err(|source| Error::Torch { action: "reading probabilities", source })
     }
 
-    fn accuracy(&self, head: &LinearHead, indices: &[usize]) -> Result<f64> {
-        let scored = self.probabilities(head, indices)?.into_iter().zip(indices);
-        let scored =
-            scored.map(|(probabilities, &index)| ScoredClip::new(String::new(), self.targets[index], probabilities));
-        let right = scored.filter(ScoredClip::is_right);
-        Ok(right.count() as f64 / indices.len().max(1) as f64)
+    /// What was said of recordings of a fold, in their order.
+    pub fn scored(&self, catalog: &Catalog, fold: u32, indices: &[usize], said: Vec<Vec<f32>>) -> Scored {
+        let (test_fold, labels) = (fold, self.labels.clone());
+        let said = indices.iter().map(|&index| (index, catalog.clips[index].filename.clone())).zip(said);
+        match self.kind {
+            Targets::Exclusive => {
+                let clip = |((index, filename), probabilities): ((usize, String), _)| {
+                    ScoredClip::new(filename, catalog.clips[index].target, probabilities)
+                };
+                Scored::OneClass(Evaluation { test_fold, labels, clips: said.map(clip).collect(), calibration: None })
+            }
+            Targets::Independent => {
+                let clip = |((index, filename), probabilities): ((usize, String), _)| {
+                    let actual = self.targets[index].clone();
+                    MultiLabelClip { filename, actual, probabilities }
+                };
+                Scored::SeveralClasses(MultiLabelEvaluation { test_fold, labels, clips: said.map(clip).collect() })
+            }
+        }
     }
 }

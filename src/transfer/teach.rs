@@ -114,8 +114,9 @@ impl Taught {
     /// Teaches every class of a data set by its first `n` recordings outside a fold, so that the fold can be asked.
     ///
     /// # Errors
-    /// As [`Taught::teach`].
+    /// As [`Taught::teach`], and [`Catalog::one_class_each`].
     pub fn from_catalog(listener: Listener, catalog: &Catalog, n: usize, without_fold: u32) -> Result<Self> {
+        catalog.one_class_each()?;
         let mut taught = Taught::new(listener)?;
         let recordings = |label: &String| {
             let own = catalog.clips.iter().filter(|clip| clip.category == *label && clip.fold != without_fold);

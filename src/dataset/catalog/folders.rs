@@ -37,7 +37,7 @@ pub(super) fn read(root: &Path) -> Result<Found> {
         let fold = of_folder.get(top).copied();
         let category = if fold.is_some() { below.split_once('/')?.0 } else { top }.to_owned();
         let (filename, source) = (filename.clone(), source_of(filename));
-        Some(Clip { filename, fold: fold.unwrap_or(0), category, target: 0, esc10: false, source })
+        Some(Clip { filename, fold: fold.unwrap_or(0), category, target: 0, further: Vec::new(), esc10: false, source })
     };
     let mut clips: Vec<Clip> = files.iter().filter_map(clip).collect();
     number_by_name(&mut clips);

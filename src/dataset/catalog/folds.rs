@@ -24,7 +24,7 @@ const SEED: u64 = 50;
 /// clips, 1 to 3 on average), and the order of the clips and the other classes do not matter.
 ///
 /// Classes whose sources are single clips differ by at most one clip between folds. No class misses a fold, unless it has
-/// fewer sources than there are folds, or its sources hold several classes.
+/// fewer sources than there are folds, or its sources hold several classes, as recordings with several labels do.
 ///
 /// # Errors
 /// [`Error::Dataset`] when all clips come from one source.
@@ -33,7 +33,9 @@ pub(super) fn assign(clips: &mut [Clip], root: &Path) -> Result<()> {
     let mut class_sources: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
     for (index, clip) in clips.iter().enumerate() {
         members.entry(&clip.source).or_default().push(index);
-        class_sources.entry(clip.target).or_default().insert(&clip.source);
+        for (_, target) in clip.classes() {
+            class_sources.entry(target).or_default().insert(&clip.source);
+        }
     }
     if members.len() < 2 {
         return Err(Error::Dataset {
@@ -91,7 +93,9 @@ impl Source {
     fn new(name: &str, members: Vec<usize>, clips: &[Clip], num_folds: usize) -> Self {
         let mut of_class = BTreeMap::new();
         for &index in &members {
-            *of_class.entry(clips[index].target).or_default() += 1;
+            for (_, target) in clips[index].classes() {
+                *of_class.entry(target).or_default() += 1;
+            }
         }
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED ^ fnv1a(name.as_bytes()));
         let rank = rng.random();

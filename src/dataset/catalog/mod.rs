@@ -13,17 +13,17 @@
 //! path without the extension.
 
 mod clip;
+mod labels;
 mod folds;
 mod splits;
 mod walk;
 mod folders;
+mod places;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use unicode_normalization::UnicodeNormalization;
 
 use crate::config::folder_of;
 use crate::error::{Error, Result};
@@ -50,10 +50,8 @@ pub struct Catalog {
     pub folds_made: bool,
 }
 
-/// Where a table lies, if not beside the folders of its recordings.
-const TABLE_FOLDERS: [&str; 2] = ["metadata", "meta"];
-/// Where the recordings of a table lie, if not beside it.
-const AUDIO_FOLDERS: [&str; 6] = ["audio", "clips", "wav", "wavs", "sounds", "data"];
+/// How the folder of a table is called, or how its name ends, if the table is not beside the folders of its recordings.
+const TABLE_FOLDERS: [&str; 3] = ["metadata", "meta", "ground_truth"];
 
 impl Catalog {
     /// Reads `root/meta/esc50.csv` (`filename, fold, target, category, esc10, src_file`), with the audio in `root/audio`.
@@ -80,7 +78,11 @@ impl Catalog {
     /// As people have them: separated by commas, semicolons or tabs, names of columns in any case, `file_name`, `path`, `label`, `class`,
     /// `split` and the like in place of those above, empty rows, backslashes in paths, absolute paths inside `audio_dir`.
     ///
-    /// Without `target`, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
+    /// A cell of `category` may hold several labels, as in FSD50K: separated by commas, semicolons or `|`, or as a list in brackets; so do the
+    /// columns `labels`, `tags`, `classes` and `categories`. A name that has a comma in it stays whole where its parts are not found in other
+    /// cells, too; how cells were read is in the notes. A file name without an extension finds the one recording of that name.
+    ///
+    /// Without `target`, and of several labels a recording always, classes are numbered in alphabetical order. Without `fold`, every class is spread evenly over
     /// 5 folds (fewer, but at least 2, when the smallest class has fewer sources), clips of one source together; the
     /// same clips always get the same folds, in whatever order, and a further clip moves few others. To keep them for good,
     /// write them into a column `fold`.
@@ -90,8 +92,9 @@ impl Catalog {
     /// another, a file name leaves the folder, or a source is spread over several folds; [`Error::Dataset`] when there
     /// are too few sources to make two folds.
     pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
-        let table::Found { clips, notes, folds_made } = table::read(csv, audio_dir, table::Layout::Plain)?;
+        let table::Found { mut clips, notes, folds_made } = table::read(csv, audio_dir, table::Layout::Plain)?;
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
+        places::complete_names(&mut clips, audio_dir)?;
         Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new(), notes, folds_made })
     }
 
@@ -122,63 +125,25 @@ impl Catalog {
 
     /// Reads a table with the recordings beside it or in one of the usual folders there (`audio`, `clips`, `wav`, `wavs`, `sounds`,
     /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there, and so is one whose
-    /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode.
+    /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode. Where the table's folder has
+    /// no recording at all, the folder around it is meant, as in FSD50K.
     ///
     /// # Errors
     /// As [`Catalog::from_csv`].
     pub fn from_table(csv: &Path) -> Result<Self> {
-        Self::from_table_of(csv, folder_of(csv))
+        let folder = folder_of(csv);
+        let around = std::path::absolute(folder).ok().and_then(|folder| Some(folder.parent()?.to_path_buf()));
+        match around.filter(|_| audio_files(folder).is_ok_and(|walk| walk.files.is_empty())) {
+            Some(around) => Self::from_table_of(csv, &around),
+            None => Self::from_table_of(csv, folder),
+        }
     }
 
     /// [`from_table`](Self::from_table) for the recordings of a folder that it may lie deeper in.
     fn from_table_of(csv: &Path, root: &Path) -> Result<Self> {
         let mut catalog = Self::from_csv(csv, root)?;
         catalog.name = folder_name(root);
-        let folders: Vec<&str> =
-            [""].into_iter().chain(AUDIO_FOLDERS).filter(|folder| root.join(folder).is_dir()).collect();
-        let has = |folder: &str, clip: &Clip| root.join(folder).join(&clip.filename).is_file();
-        let n_files = |folder: &str| catalog.clips.iter().filter(|clip| has(folder, clip)).count();
-        // Of folders with equally many the first.
-        let home = folders.iter().copied().rev().max_by_key(|folder| n_files(folder)).unwrap_or("");
-        let place = |clip: &Clip| match has(home, clip) {
-            true => Some(home),
-            false => folders.iter().copied().find(|folder| has(folder, clip)),
-        };
-        let places: Vec<Option<&str>> = catalog.clips.iter().map(place).collect();
-        if places.iter().all(Option::is_some) && places.iter().flatten().all(|folder| *folder == home) {
-            catalog.audio_dir = root.join(home);
-            return Ok(catalog);
-        }
-        let by_end = match places.iter().all(Option::is_some) {
-            true => HashMap::new(),
-            false => ends_of_paths(&audio_files(root)?.files),
-        };
-        let found = |clip: &Clip, place: Option<&str>| match place {
-            Some("") => None,
-            Some(folder) => Some(format!("{folder}/{}", clip.filename)),
-            None => by_end.get(&clip.filename.nfc().collect::<String>()).cloned().flatten(),
-        };
-        let mut found: Vec<Option<String>> =
-            catalog.clips.iter().zip(&places).map(|(clip, place)| found(clip, *place)).collect();
-        // A file that two rows lead to is neither's by the end of its path alone: it would stand there twice, under two labels.
-        let mut rows_of: HashMap<String, usize> = HashMap::new();
-        for (clip, file) in catalog.clips.iter().zip(&found) {
-            *rows_of.entry(file.clone().unwrap_or_else(|| clip.filename.clone())).or_default() += 1;
-        }
-        for (file, place) in found.iter_mut().zip(&places) {
-            if place.is_none() && file.as_ref().is_some_and(|file| rows_of[file] > 1) {
-                *file = None;
-            }
-        }
-        let elsewhere = found.iter().zip(&places).any(|(found, place)| place.is_none() && found.is_some());
-        if !elsewhere && places.iter().flatten().all(|folder| *folder == home) {
-            catalog.audio_dir = root.join(home);
-            return Ok(catalog);
-        }
-        // Some here, some there: every file by its path from the folder on.
-        for (clip, filename) in catalog.clips.iter_mut().zip(found) {
-            clip.filename = filename.unwrap_or(std::mem::take(&mut clip.filename));
-        }
+        catalog.audio_dir = places::find(&mut catalog.clips, root)?;
         Ok(catalog)
     }
 
@@ -219,11 +184,11 @@ impl Catalog {
             let Some(name) = joined.first().cloned() else { continue };
             let name_of = |clip: &Clip| if joined.contains(&clip.source) { name.clone() } else { clip.source.clone() };
             let sources = |of: &dyn Fn(&Clip) -> String, target: usize| -> usize {
-                let of_class = self.clips.iter().filter(|clip| clip.target == target);
+                let of_class = self.clips.iter().filter(|clip| clip.is_of(target));
                 of_class.map(of).collect::<BTreeSet<_>>().len()
             };
-            let touched: BTreeSet<usize> =
-                self.clips.iter().filter(|clip| joined.contains(&clip.source)).map(|clip| clip.target).collect();
+            let of_group = self.clips.iter().filter(|clip| joined.contains(&clip.source));
+            let touched: BTreeSet<usize> = of_group.flat_map(|clip| clip.classes().map(|(_, target)| target)).collect();
             let leaves_one =
                 |target: &usize| sources(&name_of, *target) < 2 && sources(&|clip| clip.source.clone(), *target) >= 2;
             if joined.len() < 2 || touched.iter().any(leaves_one) {
@@ -242,9 +207,36 @@ impl Catalog {
 
     /// The class names in the order of [`Clip::target`].
     pub fn labels(&self) -> Vec<String> {
-        let by_target: BTreeMap<usize, &str> =
-            self.clips.iter().map(|clip| (clip.target, clip.category.as_str())).collect();
-        by_target.into_values().map(String::from).collect()
+        let named = self.clips.iter().flat_map(|clip| clip.classes().map(|(name, target)| (target, name)));
+        named.collect::<BTreeMap<usize, &str>>().into_values().map(String::from).collect()
+    }
+
+    /// Whether a recording of it has several classes.
+    pub fn is_multi_label(&self) -> bool {
+        self.clips.iter().any(|clip| !clip.further.is_empty())
+    }
+
+    /// Makes sure that each recording has one class.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] with the first recording that has several.
+    pub fn one_class_each(&self) -> Result<()> {
+        let several = self.clips.iter().filter(|clip| !clip.further.is_empty()).count();
+        let Some(first) = self.clips.iter().find(|clip| !clip.further.is_empty()) else { return Ok(()) };
+        let names: Vec<&str> = first.classes().map(|(name, _)| name).collect();
+        Err(Error::Dataset {
+            root: self.audio_dir.clone(),
+            expected: "recordings of one class each".into(),
+            found: format!(
+                "several classes for {several} of {}: {} is {}",
+                self.clips.len(),
+                first.filename,
+                names.join(" and ")
+            ),
+            next: "Let `probe` or `fine_tune` have them, with a network that others trained: they take several labels a recording. Or keep one \
+                   label in each row of the table."
+                .into(),
+        })
     }
 
     /// Where the clip's file lies.
@@ -263,19 +255,6 @@ fn folder_name(folder: &Path) -> String {
     absolute.components().next_back().map_or(String::new(), |part| part.as_os_str().to_string_lossy().into_owned())
 }
 
-/// The file whose path ends in a name, for every end of every path, with Unicode composed; `None` where several do.
-fn ends_of_paths(files: &[String]) -> HashMap<String, Option<String>> {
-    let mut found: HashMap<String, Option<String>> = HashMap::new();
-    for file in files {
-        let composed: String = file.nfc().collect();
-        let ends = composed.match_indices('/').map(|(at, _)| &composed[at + 1..]).chain([&composed[..]]);
-        for end in ends {
-            found.entry(end.to_owned()).and_modify(|other| *other = None).or_insert_with(|| Some(file.clone()));
-        }
-    }
-    found
-}
-
 /// Extensions of tables, in lower case.
 const TABLE_EXTENSIONS: [&str; 2] = ["csv", "tsv"];
 
@@ -292,6 +271,19 @@ pub(crate) fn other_tables(root: &Path) -> Vec<(String, String)> {
     named
 }
 
+/// The folders in `root` that are for tables, by their names.
+fn table_folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let is_one = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let ends_in = |end: &&str| name.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'));
+        path.is_dir() && TABLE_FOLDERS.iter().any(ends_in)
+    };
+    let entries = fs::read_dir(root).map_err(Error::io("read folder", root))?.flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| is_one(path)).collect();
+    folders.sort();
+    Ok(folders)
+}
+
 /// The table in `root` that lists its clips, if there is one.
 fn find_table(root: &Path) -> Result<Option<PathBuf>> {
     for name in ["metadata.csv", "meta.csv"] {
@@ -300,8 +292,7 @@ fn find_table(root: &Path) -> Result<Option<PathBuf>> {
         }
     }
     let mut tables = Vec::new();
-    let deeper = TABLE_FOLDERS.map(|folder| root.join(folder)).into_iter().filter(|folder| folder.is_dir());
-    for folder in std::iter::once(root.to_path_buf()).chain(deeper) {
+    for folder in std::iter::once(root.to_path_buf()).chain(table_folders(root)?) {
         if !tables.is_empty() {
             break;
         }

@@ -7,6 +7,8 @@ use std::path::{Component, Path};
 
 use super::clip::{Clip, number_by_name, number_from_zero, source_of};
 use super::folds;
+use super::labels::Cells;
+use super::places::stem;
 use super::splits;
 use super::walk::audio_files;
 use crate::error::{Error, Result};
@@ -35,13 +37,18 @@ impl Layout {
 /// The columns that are read, and what else people call them, in lower case, the first that is there counting.
 const COLUMNS: [(&str, &[&str]); 7] = [
     ("filename", &["file_name", "file", "filepath", "file_path", "path", "fname", "slice_file_name", "audio", "wav"]),
-    ("category", &["class_name", "class", "label", "label_name"]),
+    (
+        "category",
+        &["class_name", "class", "label", "label_name", "labels", "tags", "classes", "categories", "positive_labels"],
+    ),
     ("fold", &["split", "subset"]),
     ("target", &["class_id", "classid", "label_id"]),
     ("esc10", &[]),
     ("source", &["recording", "recording_id"]),
     ("src_file", &["fsid"]),
 ];
+/// Names of the column `category` that say that a recording may have several.
+const PLURAL: [&str; 5] = ["labels", "tags", "classes", "categories", "positive_labels"];
 const FILENAME: usize = 0;
 const CATEGORY: usize = 1;
 const FOLD: usize = 2;
@@ -67,6 +74,12 @@ impl Columns {
         record.get(self.0[column]?)
     }
 
+    /// Whether the column `category` goes by a name for several.
+    fn are_plural(&self, headers: &csv::StringRecord) -> bool {
+        let header = self.0[CATEGORY].and_then(|place| headers.get(place)).unwrap_or_default();
+        PLURAL.contains(&header.trim().to_lowercase().as_str())
+    }
+
     /// Columns that were taken for others, in words.
     fn renamed(&self, headers: &csv::StringRecord) -> Vec<String> {
         let pairs = COLUMNS.iter().zip(self.0).filter_map(|((name, _), place)| Some((*name, &headers[place?])));
@@ -75,18 +88,24 @@ impl Columns {
     }
 }
 
-/// What belongs to one line: the clip, and its fold as it is written.
+/// What belongs to one line: the clip, and its fold and target as they are written.
 struct Entry {
     line: u64,
     clip: Clip,
     fold: String,
+    target: String,
+}
+
+/// What stands in the column `category`, each text once.
+fn categories(entries: &[Entry]) -> BTreeSet<&str> {
+    entries.iter().map(|entry| entry.clip.category.as_str()).collect()
 }
 
 /// Rows looked at to see whether a table lists files that are there.
 const LOOKED_AT: usize = 20;
 
 /// Whether a table lists clips: it has the columns `filename` and `category`, or others of that meaning and files that lie in the folder,
-/// at any depth, which has no class folders.
+/// at any depth, which has no class folders; or lies apart in a folder of its own and has `labels`, which class folders cannot tell.
 pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     let io = Error::io("read", path);
     let mut reader = reader(path).map_err(io)?;
@@ -105,13 +124,13 @@ pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     let files = audio_files(root)?.files;
     // Beside class folders it may be anything, predictions with the columns file and label among them.
     let folders: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
-    if folders.len() > 1 {
+    let is_apart = path.parent().is_some_and(|folder| folder != root);
+    if folders.len() > 1 && !(is_apart && columns.are_plural(&headers)) {
         return Ok(false);
     }
-    let is_or_ends_in = |file: &String, name: &str| {
-        file.strip_suffix(name).is_some_and(|start| start.is_empty() || start.ends_with('/'))
-    };
-    let is_there = |name: String| files.iter().any(|file| is_or_ends_in(file, &name));
+    let ends_in =
+        |path: &str, name: &str| path.strip_suffix(name).is_some_and(|start| start.is_empty() || start.ends_with('/'));
+    let is_there = |name: String| files.iter().any(|file| ends_in(file, &name) || ends_in(stem(file), &name));
     Ok(names.iter().filter_map(|name| relative(name, root)).any(is_there))
 }
 
@@ -157,7 +176,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         notes.push(format!("columns taken: {}", renamed.join(", ")));
     }
 
-    let (has_fold, has_target) = (columns.has(FOLD), columns.has(TARGET));
+    let has_fold = columns.has(FOLD);
     let mut entries = Vec::new();
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| table.unreadable(error))? {
@@ -172,7 +191,17 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         notes.extend(table.number_folds(&mut entries)?);
     }
     table.check_unique_files(&entries)?;
+    let mut cells = Cells::One;
+    if layout == Layout::Plain {
+        let texts = categories(&entries);
+        cells = Cells::of(&texts, columns.are_plural(&headers));
+        notes.extend(cells.note(&texts));
+    }
+    table.split_labels(&mut entries, cells)?;
+    // One number a row says nothing of several labels.
+    let has_target = columns.has(TARGET) && cells == Cells::One;
     if has_target {
+        table.read_targets(&mut entries)?;
         table.check_one_target_per_class(&entries)?;
     }
     if has_fold {
@@ -184,7 +213,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
     } else {
         number_by_name(&mut clips)
     }
-    let num_classes = clips.iter().map(|clip| clip.target + 1).max().unwrap_or(0);
+    let num_classes = clips.iter().flat_map(|clip| clip.classes().map(|(_, target)| target + 1)).max().unwrap_or(0);
     if num_classes < 2 {
         return Err(table.error(
             None,
@@ -243,10 +272,6 @@ impl Table<'_> {
         if category.is_empty() {
             return Err(wrong("a category", ""));
         }
-        let target = match get(TARGET) {
-            _ if !columns.has(TARGET) => 0,
-            text => text.parse().map_err(|_| wrong("a target, a class number counted from 0", text))?,
-        };
         let esc10 = match get(ESC10).to_ascii_lowercase().as_str() {
             "true" | "1" => true,
             "" | "false" | "0" => false,
@@ -254,8 +279,30 @@ impl Table<'_> {
         };
         let source = SOURCES.iter().filter_map(|column| columns.get(record, *column)).find(|source| !source.is_empty());
         let source = source.map_or_else(|| source_of(&filename), str::to_owned);
-        let clip = Clip { filename, fold: 0, category: category.to_owned(), target, esc10, source };
-        Ok(Entry { line, clip, fold: get(FOLD).to_owned() })
+        let category = category.to_owned();
+        let clip = Clip { filename, fold: 0, category, target: 0, further: Vec::new(), esc10, source };
+        Ok(Entry { line, clip, fold: get(FOLD).to_owned(), target: get(TARGET).to_owned() })
+    }
+
+    /// Makes labels of the cells of the column `category`.
+    fn split_labels(&self, entries: &mut [Entry], cells: Cells) -> Result<()> {
+        for Entry { line, clip, .. } in entries {
+            let Some(mut labels) = cells.split(&clip.category) else {
+                let found = format!("`{}`", clip.category);
+                return Err(self.error(Some(*line), "labels, none of them empty", found));
+            };
+            clip.category = labels.remove(0);
+            clip.further = labels.into_iter().map(|label| (label, 0)).collect();
+        }
+        Ok(())
+    }
+
+    fn read_targets(&self, entries: &mut [Entry]) -> Result<()> {
+        for Entry { line, clip, target, .. } in entries {
+            let expected = "a target, a class number counted from 0";
+            clip.target = target.parse().map_err(|_| self.error(Some(*line), expected, format!("`{target}`")))?;
+        }
+        Ok(())
     }
 
     /// Gives every clip the number of the fold that its row names; tells how, where they are not numbers from 1.

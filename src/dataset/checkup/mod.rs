@@ -52,7 +52,10 @@ pub fn checkup(catalog: &Catalog) -> Checkup {
     pairs.extend(to_the_sample(&measured, &pairs));
     let mut findings = copied(catalog, &pairs);
     findings.extend(classes(catalog, &measured));
-    findings.extend(tell_tales(catalog, &measured));
+    // Whether a class goes with a rate or a length is a question of one class a recording.
+    if !catalog.is_multi_label() {
+        findings.extend(tell_tales(catalog, &measured));
+    }
     findings.extend(recordings(catalog, &measured));
     // Stable: in the order above where they weigh the same.
     findings.sort_by_key(|finding| finding.severity);
@@ -137,9 +140,11 @@ fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
     let mut readable = vec![0usize; labels.len()];
     let mut sources: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); labels.len()];
     for (clip, sound) in catalog.clips.iter().zip(measured) {
-        counts[clip.target] += 1;
-        readable[clip.target] += usize::from(sound.is_some());
-        sources[clip.target].insert(&clip.source);
+        for (_, target) in clip.classes() {
+            counts[target] += 1;
+            readable[target] += usize::from(sound.is_some());
+            sources[target].insert(&clip.source);
+        }
     }
     let which = |fits: &dyn Fn(usize) -> bool| -> Vec<&str> {
         labels.iter().enumerate().filter(|(class, _)| fits(*class)).map(|(_, label)| label.as_str()).collect()
@@ -261,6 +266,7 @@ mod tests {
             fold: *fold,
             category: (*category).into(),
             target: labels.iter().position(|label| label == category).unwrap(),
+            further: Vec::new(),
             esc10: false,
             source: filename.rsplit_once('.').map_or(*filename, |(stem, _)| stem).into(),
         };

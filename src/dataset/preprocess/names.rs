@@ -53,6 +53,7 @@ mod tests {
             fold: 1,
             category: "a".into(),
             target: 0,
+            further: Vec::new(),
             esc10: false,
             source: "s".into(),
         };
