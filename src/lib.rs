@@ -126,7 +126,9 @@ pub use training::{
     train::{TrainingReport, train},
 };
 #[cfg(feature = "torch")]
-pub use transfer::{Answer, FineTune, FineTuned, Listener, Nearness, Probe, Taught, fine_tune, probe};
+pub use transfer::{
+    Answer, FineTune, FineTuned, Listener, Nearness, Probe, Taught, fine_tune, fine_tune_observed, probe,
+};
 
 /// What the notebook's cells name: `use audio_transformer::prelude::*;`.
 #[cfg(feature = "pipeline")]

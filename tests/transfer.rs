@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use audio_transformer::audio::{Waveform, write_wav};
 use audio_transformer::config::{Config, DataSource};
+use audio_transformer::internals::training::observe::Observer;
+use audio_transformer::internals::training::paths;
 use audio_transformer::{
-    Catalog, Error, Evaluation, FeatureConfig, FeatureExtractor, FineTune, Listener, MultiLabelEvaluation, Pretrained,
-    Probe, RELEASED, Taught, acquire, demo, fine_tune, preprocess, probe,
+    Catalog, EpochRecord, Error, Evaluation, FeatureConfig, FeatureExtractor, FineTune, Listener, MultiLabelEvaluation,
+    Pretrained, Probe, RELEASED, Taught, acquire, demo, fine_tune, fine_tune_observed, preprocess, probe,
 };
 use demo_data::data_under;
 use tch::Device;
@@ -157,6 +159,72 @@ fn a_network_is_fine_tuned_saved_and_read_again() {
     let released = Listener::open(RELEASED, Device::Cpu).unwrap();
     let message = fine_tune(&config, released, &how).err().unwrap().to_string();
     assert!(message.contains("which `train` trains"), "{message}");
+}
+
+/// Ends a run before the second step of an epoch, as if its process had ended there.
+struct StopIn {
+    epoch: usize,
+    now: usize,
+    steps: usize,
+    said: Vec<String>,
+}
+
+impl Observer for StopIn {
+    fn say(&mut self, line: &str) {
+        self.said.push(line.to_owned());
+    }
+
+    fn epoch_begins(&mut self, epoch: usize, _epochs: usize, _n_clips: usize) {
+        (self.now, self.steps) = (epoch, 0);
+    }
+
+    fn step_ends(&mut self, _n_clips: usize) {
+        self.steps += 1;
+    }
+
+    fn epoch_ends(&mut self, _history: &[EpochRecord], _epochs: usize) {}
+
+    fn is_stopped(&self) -> bool {
+        self.now == self.epoch && self.steps == 1
+    }
+}
+
+#[test]
+fn a_fine_tuning_that_was_stopped_goes_on_to_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    acquire(&config).unwrap();
+    let folder = small_ced(dir.path());
+    let how = FineTune { epochs: 4, learning_rate: 3e-4, ..Default::default() };
+    let run = |how: &FineTune, epoch: usize| {
+        let mut observer = StopIn { epoch, now: 0, steps: 0, said: Vec::new() };
+        let tuned = fine_tune_observed(&config, Listener::open(&folder, Device::Cpu).unwrap(), how, &mut observer);
+        (tuned, observer.said)
+    };
+    let weights = |tuned: audio_transformer::FineTuned| {
+        tuned.save(&dir.path().join("tuned")).unwrap();
+        fs::read(dir.path().join("tuned/model.safetensors")).unwrap()
+    };
+    let whole = weights(run(&how, 0).0.unwrap());
+    // TinyAST's own run of this name has other files.
+    let mut named = config.clone();
+    named.train.run_name.push_str("-tuned");
+    let state = paths::state_path(&named);
+    assert!(!state.exists() && paths::history_path(&named).exists() && !paths::history_path(&config).exists());
+    for epoch in [3, 4] {
+        let error = run(&how, epoch).0.err().unwrap();
+        assert!(matches!(&error, Error::Stopped { epoch: done, epochs: 4, .. } if *done == epoch - 1), "{error}");
+    }
+    // Of other settings, it begins anew.
+    let (other, said) = run(&FineTune { layer_decay: 0.5, ..how.clone() }, 2);
+    assert!(other.is_err() && said.iter().any(|line| line.contains("other settings")), "{said:?}");
+    assert!(run(&how, 3).0.is_err());
+    let (tuned, said) = run(&how, 0);
+    let tuned = tuned.unwrap();
+    assert!(said.iter().any(|line| line == "going on after epoch 2 of 4"), "{said:?}");
+    assert_eq!(tuned.history.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(weights(tuned) == whole, "other weights than without a stop");
+    assert!(!state.exists());
 }
 
 /// Recordings of one or two of four sounds of the demo, by a table with their labels, in five folds.

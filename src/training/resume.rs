@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -12,13 +13,27 @@ use crate::error::{Error, Result};
 use crate::model::tensors::{self, Precision};
 use crate::training::checkpoint::CheckpointInfo;
 use crate::training::history::EpochRecord;
+use crate::training::observe::Observer;
 use crate::training::optim::{AdamW, Average, FlatWeights};
+
+/// What tells a run from others.
+pub trait RunInfo: Serialize + DeserializeOwned {
+    /// Whether both describe moments of one run.
+    fn is_of_the_run(&self, other: &Self) -> bool;
+}
+
+impl RunInfo for CheckpointInfo {
+    fn is_of_the_run(&self, other: &Self) -> bool {
+        let essence = |run: &Self| CheckpointInfo { epoch: 0, train: same_run(&run.train), ..run.clone() };
+        essence(self) == essence(other)
+    }
+}
 
 /// What a saved state says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct Progress<R = CheckpointInfo> {
     /// The run as its checkpoint describes it; `epoch` is the last whole one.
-    pub run: CheckpointInfo,
+    pub run: R,
     /// What tells the spectrograms trained on, their labels and folds from others.
     pub data: String,
     /// Optimiser steps taken.
@@ -53,7 +68,7 @@ impl State<'_> {
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written, [`Error::Torch`] when numbers cannot be read from the device.
-    pub fn save(&mut self, path: &Path, progress: &Progress) -> Result<()> {
+    pub fn save<R: RunInfo>(&mut self, path: &Path, progress: &Progress<R>) -> Result<()> {
         let tensors = self.tensors().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
         tensors::write(path, &tensors, Precision::Single, &serde_json::to_string(progress).unwrap_or_default())
     }
@@ -62,7 +77,7 @@ impl State<'_> {
     ///
     /// # Errors
     /// [`Error::Io`] when the file is there and cannot be read.
-    pub fn restore(&mut self, path: &Path, wanted: &Progress) -> Result<Option<Progress>> {
+    pub fn restore<R: RunInfo>(&mut self, path: &Path, wanted: &Progress<R>) -> Result<Option<Progress<R>>> {
         if !path.exists() {
             return Ok(None);
         }
@@ -83,26 +98,50 @@ impl State<'_> {
         self.optimizer.step = progress.step;
         Ok(Some(progress))
     }
+
+    /// Takes up the state of this run if it was stopped, and says so.
+    ///
+    /// # Errors
+    /// As [`State::restore`].
+    pub(crate) fn go_on<R: RunInfo>(
+        &mut self,
+        path: &Path,
+        epochs: usize,
+        begun: Progress<R>,
+        observer: &mut dyn Observer,
+    ) -> Result<Progress<R>> {
+        match self.restore(path, &begun)? {
+            Some(progress) => {
+                observer.say(&format!("going on after epoch {} of {epochs}", progress.history.len()));
+                Ok(progress)
+            }
+            None if path.exists() => {
+                let path = path.display();
+                observer.say(&format!("{path} is of other settings or data, or damaged: starting from the beginning"));
+                Ok(begun)
+            }
+            None => Ok(begun),
+        }
+    }
 }
 
 /// The epochs that a run with a time budget chose when it began, if the state is of this very run.
 pub(crate) fn begun_epochs(path: &Path, wanted: &Progress) -> Option<usize> {
-    let progress = progress_in(&fs::read(path).ok()?)?;
+    let progress: Progress = progress_in(&fs::read(path).ok()?)?;
     let epochs = progress.run.train.epochs;
     let mut wanted = wanted.clone();
     wanted.run.train.epochs = epochs;
     progress.is_of_the_run(&wanted).then_some(epochs)
 }
 
-fn progress_in(bytes: &[u8]) -> Option<Progress> {
+fn progress_in<R: RunInfo>(bytes: &[u8]) -> Option<Progress<R>> {
     serde_json::from_str(&tensors::info(bytes).ok()??).ok()
 }
 
-impl Progress {
+impl<R: RunInfo> Progress<R> {
     /// Whether both are moments of one run: the same data, architecture and settings.
-    fn is_of_the_run(&self, other: &Progress) -> bool {
-        let essence = |run: &CheckpointInfo| CheckpointInfo { epoch: 0, train: same_run(&run.train), ..run.clone() };
-        self.data == other.data && essence(&self.run) == essence(&other.run)
+    fn is_of_the_run(&self, other: &Self) -> bool {
+        self.data == other.data && self.run.is_of_the_run(&other.run)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::training::loader::Loader;
 use crate::training::observe::{Console, Observer};
 use crate::training::optim::learning_rate;
 use crate::training::paths::{checkpoint_path, history_path, state_path};
-use crate::training::resume::{self, Progress, State};
+use crate::training::resume::{self, Progress};
 use crate::training::run_lock::RunLock;
 use crate::training::trainer::{Trainer, count_right};
 use crate::training::words::{describe, is_stuck, stuck, untrained_warning};
@@ -131,7 +131,7 @@ pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: 
         observer.say(&format!("about {epochs} epochs, which take {minutes} min here"));
     }
     if config.train.resume {
-        run = go_on(trainer.state(), config, run, observer)?;
+        run = trainer.state().go_on(&state_path(config), epochs, run, observer)?;
     }
     let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
     // What measuring its speed took is no part of an epoch.
@@ -270,24 +270,6 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
         calibration: None,
     };
     Progress { run, data: dataset.fingerprint(seen()), step: 0, history: Vec::new() }
-}
-
-/// Takes up the state of this run if it was stopped, and says so.
-fn go_on(mut state: State, config: &Config, begun: Progress, observer: &mut dyn Observer) -> Result<Progress> {
-    let path = state_path(config);
-    match state.restore(&path, &begun)? {
-        Some(progress) => {
-            let (done, epochs) = (progress.history.len(), progress.run.train.epochs);
-            observer.say(&format!("going on after epoch {done} of {epochs}"));
-            Ok(progress)
-        }
-        None if path.exists() => {
-            let path = path.display();
-            observer.say(&format!("{path} is of other settings or data, or damaged: starting from the beginning"));
-            Ok(begun)
-        }
-        None => Ok(begun),
-    }
 }
 
 /// Whether the last epoch's weights are to be kept: the best ones so far, or any where nothing else is asked for.

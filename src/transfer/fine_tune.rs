@@ -1,16 +1,19 @@
 //! All layers of a network from elsewhere, trained on.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::listener::Listener;
 use super::probe::HeardSet;
+use super::recipe::FineTune;
 use crate::config::{Config, TrainConfig};
 use crate::error::{Error, Result};
 use crate::front_end::audio;
@@ -21,7 +24,9 @@ use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
 use crate::training::observe::{Console, Observer};
 use crate::training::optim::FlatWeights;
-use crate::training::paths::history_path;
+use crate::training::paths::{history_path, state_path};
+use crate::training::resume::{Progress, RunInfo, same_run};
+use crate::training::run_lock::RunLock;
 use crate::training::trainer::{Network, Trainer, count_hits};
 use crate::training::words::untrained_warning;
 
@@ -29,125 +34,6 @@ use crate::training::words::untrained_warning;
 const SCORED_AT_ONCE: usize = 8;
 /// Bytes that one number of a token takes while its gradient is due, for each of the numbers a block keeps of it.
 const KEPT_PER_NUMBER: f64 = 4.0;
-
-/// How a network is trained on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FineTune {
-    /// Passes over the recordings.
-    pub epochs: usize,
-    /// Recordings of a step.
-    pub batch_size: usize,
-    /// The step size of the head and the last block, until it decays.
-    pub learning_rate: f64,
-    /// The last epoch of the full step size; each one after it has `decay` of the one before.
-    pub decay_from: usize,
-    /// What is left of the step size after an epoch.
-    pub decay: f64,
-    /// The step size of a block over that of the next one: 1 for the same, less where what lies below should stay as it is.
-    pub layer_decay: f64,
-    /// Blocks from the first that stay as they are, with all that lies before them.
-    pub frozen_blocks: usize,
-    /// How much of themselves matrices lose per unit of step size.
-    pub weight_decay: f64,
-    /// The most mel bands side by side that are masked in a recording.
-    pub freq_mask: usize,
-    /// The most frames side by side that are masked in a recording.
-    pub time_mask: usize,
-    /// The share of a CED's columns of patches that a step leaves out.
-    pub dropped_columns: f64,
-    /// How often a step leaves out a CED's last block; those before it less often, in proportion.
-    pub stochastic_depth: f64,
-    /// The memory that a step may take, in bytes: of a batch that takes more, parts are gone through one after another, which comes to the
-    /// same.
-    pub memory_bytes: f64,
-}
-
-impl Default for FineTune {
-    /// For some hundred recordings, and a network that should not forget what it knows.
-    fn default() -> Self {
-        FineTune {
-            epochs: 10,
-            batch_size: 16,
-            learning_rate: 5e-5,
-            decay_from: 5,
-            decay: 0.85,
-            layer_decay: 0.8,
-            frozen_blocks: 0,
-            weight_decay: 0.01,
-            freq_mask: 12,
-            time_mask: 48,
-            dropped_columns: 0.2,
-            stochastic_depth: 0.1,
-            memory_bytes: 6e9,
-        }
-    }
-}
-
-impl FineTune {
-    /// The recipe of the AST's authors for ESC-50 (Gong et al. 2021).
-    pub fn ast_esc50() -> Self {
-        FineTune {
-            epochs: 25,
-            batch_size: 48,
-            learning_rate: 1e-5,
-            layer_decay: 1.0,
-            weight_decay: 5e-7,
-            freq_mask: 24,
-            time_mask: 96,
-            dropped_columns: 0.0,
-            stochastic_depth: 0.0,
-            ..FineTune::default()
-        }
-    }
-
-    fn validate(&self, depth: usize) -> Result<()> {
-        let check = |holds: bool, field: &'static str, expected: String, found: String| match holds {
-            true => Ok(()),
-            false => Err(Error::Config { field, expected, found }),
-        };
-        let share = |value: f64| (0.0..1.0).contains(&value);
-        check(self.epochs > 0, "epochs", "1 or more".into(), self.epochs.to_string())?;
-        check(self.batch_size > 0, "batch_size", "1 or more".into(), self.batch_size.to_string())?;
-        let rate = self.learning_rate > 0.0 && self.learning_rate.is_finite();
-        check(rate, "learning_rate", "above 0".into(), self.learning_rate.to_string())?;
-        let falls = |value: f64| value > 0.0 && value <= 1.0;
-        check(falls(self.decay), "decay", "above 0, up to 1".into(), self.decay.to_string())?;
-        check(falls(self.layer_decay), "layer_decay", "above 0, up to 1".into(), self.layer_decay.to_string())?;
-        let blocks = format!("from 0 to {depth}, its blocks");
-        check(self.frozen_blocks <= depth, "frozen_blocks", blocks, self.frozen_blocks.to_string())?;
-        check(
-            share(self.dropped_columns),
-            "dropped_columns",
-            "from 0 to below 1".into(),
-            self.dropped_columns.to_string(),
-        )?;
-        check(
-            share(self.stochastic_depth),
-            "stochastic_depth",
-            "from 0 to below 1".into(),
-            self.stochastic_depth.to_string(),
-        )
-    }
-
-    /// The step size of an epoch, from 1.
-    fn rate(&self, epoch: usize) -> f64 {
-        self.learning_rate * self.decay.powi(epoch.saturating_sub(self.decay_from) as i32)
-    }
-
-    /// How much of a step a variable takes, by its name. A CED's norm over mel bands stays as it is, with the statistics of AudioSet: it has
-    /// been gone through once for all epochs.
-    fn share(&self, name: &str, depth: usize) -> f64 {
-        let block = || name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
-        let above = match block() {
-            Some(block) if block < self.frozen_blocks => return 0.0,
-            Some(block) => depth.saturating_sub(block + 1),
-            None if name.starts_with("head") || name.starts_with("norm") => 0,
-            None if self.frozen_blocks > 0 || name.starts_with("init_bn") => return 0.0,
-            None => depth,
-        };
-        self.layer_decay.powi(above as i32)
-    }
-}
 
 /// A network that was trained on.
 pub struct FineTuned {
@@ -188,6 +74,23 @@ impl FineTuned {
     }
 }
 
+/// What tells a run from others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Run {
+    /// The network it began with.
+    network: String,
+    how: FineTune,
+    train: TrainConfig,
+    labels: Vec<String>,
+    test_fold: u32,
+}
+
+impl RunInfo for Run {
+    fn is_of_the_run(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
 impl Network for Pretrained {
     fn logits(&self, inputs: &Tensor, train: bool) -> Tensor {
         Pretrained::logits(self, &self.embed(inputs, train))
@@ -199,16 +102,35 @@ impl Network for Pretrained {
 /// The fold before the held-out one is watched where `train.validate` says so, and else trained on; the held-out fold is scored once, at
 /// the end. Everything random follows from `train.seed`.
 ///
-/// What it will take is said before it begins: time, by a first step, and memory. The history is on disk after every epoch. A run that is
-/// stopped begins anew.
+/// What it will take is said before it begins: time, by a first step, and memory. History and state are on disk after every epoch, under the
+/// run's name with `-tuned` behind it; a run that was stopped goes on after its last whole epoch, to the same weights as one that was not,
+/// unless `train.resume` says otherwise.
 ///
 /// # Errors
 /// As [`super::probe()`]; [`Error::Config`] for a TinyAST, which is trained by [`crate::train`], and for settings out of range;
-/// [`Error::Training`] when the loss is no longer a number.
-pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Result<FineTuned> {
-    let (started, mut observer) = (Instant::now(), Console::default());
+/// [`Error::Training`] when the loss is no longer a number; [`Error::Busy`] when another run of this name is under way.
+pub fn fine_tune(config: &Config, listener: Listener, how: &FineTune) -> Result<FineTuned> {
+    fine_tune_observed(config, listener, how, &mut Console::default())
+}
+
+/// [`fine_tune`], followed and stopped by someone else than the console.
+///
+/// # Errors
+/// As [`fine_tune`]; [`Error::Stopped`] when the observer ends the run before its last epoch.
+pub fn fine_tune_observed(
+    config: &Config,
+    mut listener: Listener,
+    how: &FineTune,
+    observer: &mut dyn Observer,
+) -> Result<FineTuned> {
+    let started = Instant::now();
     how.validate(listener.published_network()?.depth())?;
+    // What TinyAST left under the run's own name stays.
+    let mut config = config.clone();
+    config.train.run_name.push_str("-tuned");
+    let (config, _lock) = (&config, RunLock::take(&config)?);
     let stand_in = listener.is_untrained();
+    let identity = listener.identity()?;
     let heard = HeardSet::of(config, &mut listener)?;
     let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
     let mut train = heard.folds.train.clone();
@@ -252,9 +174,23 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
         indices.chunks(part).map(of_part).collect()
     };
     let n_batches = train.len().div_ceil(how.batch_size);
-    let (mut history, mut step): (Vec<EpochRecord>, usize) = (Vec::new(), 0);
     observer.plan(how.epochs);
-    for epoch in 1..=how.epochs {
+    let run = Run {
+        network: identity,
+        how: how.clone(),
+        train: same_run(&config.train),
+        labels: heard.labels.clone(),
+        test_fold: heard.folds.test_fold,
+    };
+    let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
+    let mut progress = Progress { run, data, step: 0, history: Vec::new() };
+    let state_path = state_path(config);
+    if config.train.resume {
+        progress = trainer.state().go_on(&state_path, how.epochs, progress, observer)?;
+    }
+    let before_s = progress.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    let first_step = progress.step + 1;
+    for epoch in progress.history.len() + 1..=how.epochs {
         let (begun, rate) = (Instant::now(), how.rate(epoch));
         observer.epoch_begins(epoch, how.epochs, train.len());
         let mut order = train.clone();
@@ -262,10 +198,11 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
         let (mut loss_sum, mut right) = (0.0, 0.0);
         for indices in order.chunks(how.batch_size) {
             if observer.is_stopped() {
-                return Err(Error::Background { reason: format!("fine-tuning was stopped after epoch {}", epoch - 1) });
+                return Err(Error::Stopped { checkpoint: state_path, epoch: epoch - 1, epochs: how.epochs });
             }
             let clock = Instant::now();
-            step += 1;
+            progress.step += 1;
+            let step = progress.step;
             let parts = batch(indices, epoch, &trainer.model);
             let taken = trainer.step_in_parts(&parts, indices.len() as i64, epoch, step, rate)?;
             if !taken.loss.is_finite() {
@@ -275,13 +212,14 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
             loss_sum += taken.loss * indices.len() as f64;
             right += taken.right;
             observer.step_ends(indices.len());
-            if step == 1 {
-                let minutes = clock.elapsed().as_secs_f64() * (n_batches * how.epochs) as f64 / 60.0;
+            if step == first_step {
+                let left = n_batches * (how.epochs + 1 - epoch);
+                let minutes = clock.elapsed().as_secs_f64() * left as f64 / 60.0;
                 observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps", how.epochs));
             }
         }
         let scored = score(&trainer.model, &inputs, &validation, &heard.data.marks(&validation))?;
-        history.push(EpochRecord {
+        progress.history.push(EpochRecord {
             epoch,
             train_loss: loss_sum / train.len() as f64,
             train_accuracy: right / train.len() as f64,
@@ -289,17 +227,20 @@ pub fn fine_tune(config: &Config, mut listener: Listener, how: &FineTune) -> Res
             validation_accuracy: scored.as_ref().map(|scored| scored.1),
             learning_rate: rate,
             clips_per_s: train.len() as f64 / begun.elapsed().as_secs_f64().max(1e-9),
-            elapsed_s: started.elapsed().as_secs_f64(),
+            elapsed_s: before_s + started.elapsed().as_secs_f64(),
             planned: how.epochs,
         });
-        history::write(&history_path(config), &history)?;
-        observer.epoch_ends(&history, how.epochs);
+        trainer.state().save(&state_path, &progress)?;
+        history::write(&history_path(config), &progress.history)?;
+        observer.epoch_ends(&progress.history, how.epochs);
     }
     let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test)?;
+    // A finished run is over: the next one starts from the beginning.
+    fs::remove_file(&state_path).map_err(Error::io("remove", &state_path))?;
     let evaluation = heard.data.scored(&heard.catalog, heard.folds.test_fold, &heard.folds.test, probabilities);
     Ok(FineTuned {
         network: trainer.model,
-        history,
+        history: progress.history,
         train_clips: train.len(),
         evaluation,
         stand_in,

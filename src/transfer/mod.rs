@@ -3,11 +3,13 @@
 mod listener;
 mod store;
 mod probe;
+mod recipe;
 mod fine_tune;
 mod metric;
 mod teach;
 
-pub use fine_tune::{FineTune, FineTuned, fine_tune};
+pub use fine_tune::{FineTuned, fine_tune, fine_tune_observed};
 pub use listener::Listener;
 pub use probe::{Probe, probe};
+pub use recipe::FineTune;
 pub use teach::{Answer, Nearness, Taught};

@@ -13,6 +13,7 @@ use crate::dataset::acquire::open_labels;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::chosen_folds::ChosenFolds;
 use crate::error::{Error, Result};
+use crate::files::content;
 use crate::results::embeddings::{EmbeddedClip, Embeddings};
 use crate::results::metrics::{Evaluation, MultiLabelClip, MultiLabelEvaluation, Scored, ScoredClip};
 use crate::training::linear_head::{LinearHead, Targets, fit};
@@ -151,6 +152,21 @@ impl HeardSet {
         let (labels_of, balance) = (labels.clone(), config.train.balance as f32);
         let data = Data { embeddings, targets, labels: labels_of, kind, balance };
         Ok(HeardSet { catalog, folds, data, labels, listened_to, elapsed: started.elapsed() })
+    }
+
+    /// A hash that tells these recordings, their classes and folds from others.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when one is gone.
+    pub fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> Result<String> {
+        let mut texts = Vec::new();
+        for index in indices {
+            let clip = &self.catalog.clips[index];
+            let classes: Vec<&str> = clip.classes().map(|(name, _)| name).collect();
+            let sound = content::hash_file(&self.catalog.path(clip))?;
+            texts.extend([clip.filename.clone(), clip.fold.to_string(), classes.join("\n"), sound]);
+        }
+        Ok(content::hash_texts(texts.iter().map(String::as_str)))
     }
 
     /// Classes of which none of these recordings is.

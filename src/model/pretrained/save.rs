@@ -1,5 +1,6 @@
 //! A network as transformers loads it.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -9,6 +10,7 @@ use super::folder::{CONFIG_FILE, PREPROCESSOR_FILE, WEIGHTS_FILE};
 use super::network::{Architecture, Pretrained};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::files::staging::Staging;
 use crate::model::names::parts_of;
 use crate::model::tensors::{self, Precision};
 
@@ -16,20 +18,28 @@ use crate::model::tensors::{self, Precision};
 const FORMAT: (&str, &str) = ("format", "pt");
 
 impl Pretrained {
-    /// Writes the network into a folder of the form it was read from, with its classes as they are now. Each file is written whole or not at
-    /// all, the description last, so that a folder that has one is whole.
+    /// Writes the network into a folder of the form it was read from, with its classes as they are now. All files are written beside before the
+    /// first takes its place; one that is there already loses its description first and gets it last, so that weights never stand under the
+    /// classes of others.
     ///
     /// # Errors
     /// [`Error::Io`] when a file cannot be written, [`Error::Torch`] when weights cannot be read from the device.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
+        let staging = Staging::inside(folder)?;
+        let beside = staging.path();
         let mut weights: Vec<(String, Tensor)> = Vec::new();
         for (name, values) in self.variables().variables() {
             weights.extend(parts_of(self.names(), &name, &values).into_iter().flatten());
         }
-        tensors::write_with(&folder.join(WEIGHTS_FILE), &weights, Precision::Single, FORMAT)?;
-        write_json(&folder.join(PREPROCESSOR_FILE), &self.preprocessor)?;
-        write_json(&folder.join(CONFIG_FILE), &self.config_now())
+        tensors::write_with(&beside.join(WEIGHTS_FILE), &weights, Precision::Single, FORMAT)
+            .and_then(|()| write_json(&beside.join(PREPROCESSOR_FILE), &self.preprocessor))
+            .and_then(|()| write_json(&beside.join(CONFIG_FILE), &self.config_now()))
+            .map_err(|error| staging.renamed(error))?;
+        let config = folder.join(CONFIG_FILE);
+        if config.exists() {
+            fs::remove_file(&config).map_err(Error::io("replace", &config))?;
+        }
+        staging.move_files(&[WEIGHTS_FILE, PREPROCESSOR_FILE, CONFIG_FILE])
     }
 
     /// Its `config.json` with the classes as they are now.
