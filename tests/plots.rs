@@ -38,7 +38,7 @@ fn reliability(bins: &[(usize, f64, f64)]) -> Reliability {
         confidence: (clips > 0).then_some(confidence),
         accuracy: (clips > 0).then_some(accuracy),
     };
-    Reliability { bins: bins.iter().enumerate().map(bin).collect(), ece: 0.063 }
+    Reliability { bins: bins.iter().enumerate().map(bin).collect(), ece: 0.063, ece_by_chance: 0.05 }
 }
 
 /// Forty values for each label.

@@ -12,6 +12,7 @@ mod network;
 mod training;
 mod sweep;
 mod panel;
+mod record;
 mod evaluation;
 mod prediction;
 
@@ -22,6 +23,7 @@ pub use network::{attention, model, patches};
 pub use panel::panel;
 pub use prediction::{answers, prediction, prediction_table, predictions, tags};
 pub use proposal::proposal;
+pub use record::{last_take, record};
 pub use sound::{filterbank, sound};
 pub use sweep::{learning_rates, sweep};
 pub use table::table;

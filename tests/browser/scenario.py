@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import microphone
 import training_panel
 from cells import MOVING, Cell, Failed, check_complaints, check_finished, check_media, ran_in_turn, unloaded
 from notebook_page import SIZE, NotebookPage
@@ -36,6 +37,16 @@ let endless_run = Run::start(&endless)?;
 SHOW_PANEL = "show::panel(&endless_run)"
 STOP_RUN = "endless_run.stop()"
 RESUME_RUN = "let endless_run = Run::start(&endless)?;"
+RECORD = "show::record"
+SOUND = "microphone.wav"
+TAKE_S = 5.0
+TAKE_LIMIT_S = 60.0
+# What the released network makes of the last take, and of the sound itself.
+BOTH_VERDICTS = """
+let sound = audio::read("SOUND".as_ref())?;
+let verdicts = [&heard, &sound].map(|sound| listener.predict(sound, "a".as_ref()).map(|said| said.ranked[0].0.clone()));
+println!("{verdicts:?}");
+"""
 STATIC_PANEL = "moves by itself only where scripts are trusted"
 LONG_CELL = 'println!("the long cell runs");\nstd::thread::sleep(std::time::Duration::from_secs(3600));'
 
@@ -55,6 +66,7 @@ class Scenario:
             ("the notebook opens, and its kernel answers", self.open),
             ("an untrusted copy shows every picture and player", self.shown_without_trust),
             ("Run All Cells runs every cell and leaves no complaint", self.run_all),
+            ("the microphone's sound becomes a file, each take another, and the next cell hears it", self.record),
             ("every picture is there in the light and in the dark theme", self.both_themes),
             ("a stage runs again by itself", self.one_stage_again),
             ("a run in the background draws its curve, stops and goes on", self.background),
@@ -81,6 +93,46 @@ class Scenario:
         self.notebook.wait_until("the outputs are gone", lambda: not any(c.text for c in self.notebook.cells()), 60)
         self.notebook.choose("Run", "Run All Cells")
         self.wait_for_whole_run()
+
+    def record(self) -> None:
+        """Refused first, then allowed twice; the takes are gone afterwards."""
+        index = next(index for index, cell in enumerate(self.stored) if RECORD in cell.source)
+        output = self.notebook.output_of(index)
+        output.scroll_into_view_if_needed()
+        button = output.get_by_role("button").first
+        button.wait_for(timeout=CELL_S * 1000)
+
+        def says(*words: str) -> bool:
+            return all(word in output.inner_text() for word in words)
+
+        button.click()
+        self.notebook.wait_until("the refusal is told", lambda: says("The microphone was refused"), TAKE_LIMIT_S)
+        self.notebook.page.context.grant_permissions(["microphone"])
+        takes = []
+        for name in ("mine.wav", "mine-2.wav"):
+            button.click()
+            self.notebook.wait_until("a take is saved", lambda: says("Saved ", f"/{name}"), TAKE_LIMIT_S)
+            saved = output.inner_text().split("Saved ", 1)[1].split(": ", 1)[0]
+            takes.append(Path(saved))
+            began_s = microphone.check_take(takes[-1], TAKE_S)
+        if takes[0].parent != takes[1].parent or list(takes[0].parent.glob("*.part")):
+            raise Failed(f"expected the takes alone in one folder, found {sorted(takes[0].parent.iterdir())}")
+        self.notebook.photograph_as_it_stands(self.output / "microphone.png")
+        asking = index + 1
+        if "mine-2.wav" not in self.notebook.run_cell(asking, CELL_S).text:
+            raise Failed(f"code cell {asking + 1} does not hear the last take: {self.notebook.cells()[asking].text}")
+        # What was played while the last take was.
+        sound = (self.output / "played.wav").resolve()
+        microphone.write_sound(sound, began_s, TAKE_S)
+        self.notebook.add_cell_below(asking, BOTH_VERDICTS.replace("SOUND", str(sound)))
+        said = self.notebook.run_cell(asking + 1, CELL_S)
+        check_complaints([said])
+        verdicts = said.text.strip().removeprefix("[").removesuffix("]").split(", ")
+        if len(verdicts) != 2 or verdicts[0] != verdicts[1]:
+            raise Failed(f"expected one verdict on the take and on what was played, found {said.text}")
+        self.notebook.delete_cell(asking + 1)
+        for take in takes:
+            take.unlink()
 
     def both_themes(self) -> None:
         """Also leaves a picture of the whole notebook in each."""
@@ -214,7 +266,12 @@ def play(notebook: NotebookPage, steps: list[tuple[str, Callable[[], None]]], ou
 def main(address: str, notebook_file: str, chromium: str, folder: str) -> int:
     """Opens the notebook in the browser and plays the scenario."""
     output = Path(folder)
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium) as browser:
+    output.mkdir(parents=True, exist_ok=True)
+    sound = (output / SOUND).resolve()
+    microphone.write_sound(sound)
+    # No microphone of this machine's, and no prompt: a page has it when it was granted, and else is refused.
+    fake = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={sound}"]
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=fake) as browser:
         notebook = NotebookPage(browser.new_context(viewport=SIZE).new_page())
         scenario = Scenario(notebook, address, code_cells(Path(notebook_file)), output)
         return 0 if play(notebook, scenario.steps(), output) else 1

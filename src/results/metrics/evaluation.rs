@@ -228,13 +228,12 @@ impl fmt::Display for Evaluation {
             "\nbalanced accuracy {balanced:.1} % (every class counts the same), macro F1 {:.2}",
             self.macro_f1()
         )?;
-        let ece = self.reliability(RELIABILITY_BINS).ece;
+        let reliability = self.reliability(RELIABILITY_BINS);
+        let (ece, by_chance) = (reliability.ece, reliability.ece_by_chance);
+        let error = format!("expected calibration error {ece:.2} (by chance {by_chance:.2} with so few clips)");
         match &self.calibration {
-            Some(calibration) => write!(f, "\nexpected calibration error {ece:.2}; {calibration}")?,
-            None => write!(
-                f,
-                "\nexpected calibration error {ece:.2}; probabilities as the network says them, not calibrated"
-            )?,
+            Some(calibration) => write!(f, "\n{error}; {calibration}")?,
+            None => write!(f, "\n{error}; probabilities as the network says them, not calibrated")?,
         }
         if interval.low <= self.chance() && accuracy > chance {
             write!(f, "\nThat is not above chance: so few clips cannot tell it from always naming one class.")?;

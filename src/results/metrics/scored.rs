@@ -31,6 +31,14 @@ impl Scored {
         }
     }
 
+    /// The fold.
+    pub fn test_fold(&self) -> u32 {
+        match self {
+            Scored::OneClass(evaluation) => evaluation.test_fold,
+            Scored::SeveralClasses(evaluation) => evaluation.test_fold,
+        }
+    }
+
     /// What networks are compared by: accuracy, or mean average precision, 0 to 1.
     pub fn score(&self) -> f64 {
         match self {

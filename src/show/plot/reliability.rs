@@ -33,7 +33,7 @@ const DASH: i32 = 4;
 /// # Errors
 /// [`crate::error::Error::Plot`] when no bin holds a clip, or an edge, a mean or the error is not in 0 to 1.
 pub fn reliability(reliability: &Reliability) -> Result<Picture> {
-    let Reliability { bins, ece } = reliability;
+    let Reliability { bins, ece, .. } = reliability;
     let total: usize = bins.iter().map(|bin| bin.clips).sum();
     if total == 0 {
         return Err(refuse(NAME, format!("none of its {} bins holds a clip", bins.len())));
