@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -160,4 +161,88 @@ fn help_is_the_answer_to_help_and_wrong_arguments_are_refused() {
     // Behind two dashes a name may begin with one.
     let named = predict(dir.path(), ["--", "--top"]);
     assert_eq!(lines(&named)[0]["file"], "--top");
+}
+
+#[test]
+fn a_table_has_a_row_for_each_class_and_one_for_what_cannot_be_read() {
+    let dir = recordings();
+    let output = predict(dir.path(), ["--format", "csv", "--top", "2", "sounds"]);
+    assert_eq!(output.status.code(), Some(1));
+    let mut table = csv::Reader::from_reader(&output.stdout[..]);
+    assert_eq!(
+        table.headers().unwrap(),
+        &["file", "standing", "rank", "label", "probability", "distance", "error"][..]
+    );
+    let rows: Vec<csv::StringRecord> = table.records().collect::<Result<_, _>>().unwrap();
+    let path = dir.path().join("sounds/a.wav");
+    let prediction = Classifier::load(Path::new(RELEASED), tch::Device::Cpu).unwrap().predict_file(&path).unwrap();
+    let of_a: Vec<_> = rows.iter().filter(|row| &row[0] == "sounds/a.wav" && &row[2] != "0").collect();
+    assert_eq!(of_a.len(), 2);
+    for (rank, (row, (label, probability))) in of_a.iter().zip(&prediction.ranked).enumerate() {
+        assert_eq!((&row[1], &row[2], &row[3]), (prediction.standing.word(), &*(rank + 1).to_string(), label.as_str()));
+        assert!((row[4].parse::<f32>().unwrap() - probability).abs() < 1e-5);
+    }
+    // What is none of the classes says so before them.
+    let none = rows.iter().filter(|row| &row[0] == "sounds/a.wav" && &row[2] == "0").count();
+    assert_eq!(none, usize::from(prediction.standing.is_none_of_these()));
+    let broken = rows.iter().find(|row| &row[0] == "sounds/broken.wav").unwrap();
+    assert!(!broken[6].is_empty() && broken[3].is_empty(), "{broken:?}");
+}
+
+#[test]
+fn labels_for_audacity_cover_the_recording_without_overlaps() {
+    let dir = tempfile::tempdir().unwrap();
+    // Three sounds one after another, 15 s.
+    let mut scene = sound();
+    scene.samples.extend(demo::synthesize(0, 8, 1, 0, 0).samples);
+    scene.samples.extend(demo::synthesize(0, 0, 1, 0, 0).samples);
+    write_wav(&dir.path().join("scene.wav"), &scene).unwrap();
+    let output = predict(dir.path(), ["--format", "audacity", "scene.wav"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut end_s = 0.0;
+    for line in text.lines() {
+        let [start, end, label] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(start.parse::<f64>().unwrap(), end_s, "{text}");
+        end_s = end.parse().unwrap();
+        assert!(!label.is_empty());
+    }
+    assert!((end_s - scene.duration_s()).abs() < 0.1, "{text}");
+    for (arguments, reason) in [
+        (&["--format", "audacity", "scene.wav", "scene.wav"][..], "one recording"),
+        (&["--format", "audacity", "."], "one recording"),
+        (&["--format", "xml", "scene.wav"], "json, csv or audacity"),
+        (&["--watch", "scene.wav"], "--watch wants folders"),
+    ] {
+        let output = predict(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{arguments:?}");
+    }
+}
+
+#[test]
+fn recordings_are_named_as_they_come() {
+    let dir = recordings();
+    let mut child = Command::new(command())
+        .args(["--watch", "sounds"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It begins once the network is there.
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("watching")));
+    write_wav(&dir.path().join("sounds/new.wav"), &sound()).unwrap();
+    fs::write(dir.path().join("sounds/deep/notes.txt"), "no recording").unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["file"], "sounds/new.wav");
+    // One that is written anew is named again; what was there at the start and stayed is not.
+    write_wav(&dir.path().join("sounds/deep/b.wav"), &demo::synthesize(0, 8, 1, 0, 0)).unwrap();
+    let second: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(second["file"], "sounds/deep/b.wav");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -1,5 +1,8 @@
 //! Recordings → most probable classes, a line of JSON each, without a notebook around it: for the terminal and for cron.
 
+mod format;
+mod watch;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use audio_transformer::catalog::{audio_files, passed_over};
-use audio_transformer::{Answer, Error, Listener, Prediction, RELEASED, Result, Taught, audio};
-use serde::Serialize;
+use audio_transformer::{Error, Listener, RELEASED, Result, Taught, audio};
+use format::{Format, Said, Writer};
 use tch::Device;
+use watch::Watch;
 
 const USAGE: &str = "\
-usage: predict [--model NAME] [--teach FOLDER] [--top K] FILE|FOLDER|- ...
+usage: predict [--model NAME] [--teach FOLDER] [--top K] [--format json|csv|audacity] [--watch] FILE|FOLDER|- ...
 
 Names what is heard in recordings, a line of JSON for each on standard output:
   {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"prediction\":\"dog\",\"standing\":\"like\",\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
@@ -32,6 +36,9 @@ or, where a recording cannot be read:
                 they are from each other, and what a logistic head on them says:
                 {\"file\":\"knock.wav\",\"name\":\"door\",\"classes\":[{\"label\":\"door\",\"distance\":1.1,\"probability\":0.9}, ...]}
   --top K       how many classes a line names (default 5)
+  --format F    json, as above; csv, a row for each class: file,standing,rank,label,probability,distance,error; audacity, for one
+                recording: start, end and most probable class of each stretch of it, which Audacity imports as labels
+  --watch       name what comes into the FOLDERs from now on, once it has stopped growing, until the program is ended
   --            everything behind it is a file or a folder
   --help        this text
 
@@ -69,8 +76,10 @@ fn main() -> ExitCode {
             return UNUSABLE.into();
         }
     };
-    let mut run = Run { asked, top: arguments.top, output: io::stdout().lock(), failed: false };
-    match run.all(&arguments.recordings) {
+    let writer = Writer::new(arguments.format, arguments.top, io::stdout().lock());
+    let mut run = Run { asked, writer, failed: false };
+    let done = if arguments.watch { run.watch(arguments.recordings) } else { run.all(&arguments.recordings) };
+    match done {
         Ok(()) if run.failed => SOME_FAILED.into(),
         Ok(()) => DONE.into(),
         // Who closes the other end of the pipe has read enough.
@@ -87,6 +96,8 @@ struct Arguments {
     model: PathBuf,
     teach: Option<PathBuf>,
     top: usize,
+    format: Format,
+    watch: bool,
     recordings: Vec<PathBuf>,
 }
 
@@ -95,7 +106,8 @@ impl Arguments {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
         // The released model's place does not depend on the folder that a cron job starts in.
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(RELEASED);
-        let mut arguments = Arguments { model, teach: None, top: DEFAULT_TOP, recordings: Vec::new() };
+        let (teach, format, recordings) = (None, Format::Json, Vec::new());
+        let mut arguments = Arguments { model, teach, top: DEFAULT_TOP, format, watch: false, recordings };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
@@ -105,6 +117,11 @@ impl Arguments {
                     let number = words.next().and_then(|word| word.to_str()?.parse().ok());
                     arguments.top = number.filter(|top| *top > 0).ok_or("--top wants a number from 1")?;
                 }
+                Some("--format") => {
+                    let format = words.next().and_then(|word| Format::parse(word.to_str()?));
+                    arguments.format = format.ok_or("--format wants json, csv or audacity")?;
+                }
+                Some("--watch") => arguments.watch = true,
                 Some("--") => arguments.recordings.extend(words.by_ref().map(PathBuf::from)),
                 Some(option) if option.starts_with('-') && option != STANDARD_INPUT => {
                     return Err(format!("no such option: {option}"));
@@ -112,7 +129,17 @@ impl Arguments {
                 _ => arguments.recordings.push(word.into()),
             }
         }
-        if arguments.recordings.is_empty() { Err("no recording is named".into()) } else { Ok(Some(arguments)) }
+        let recordings = &arguments.recordings;
+        let is_one = recordings.len() == 1 && !recordings[0].is_dir();
+        match () {
+            _ if recordings.is_empty() => Err("no recording is named".into()),
+            _ if arguments.watch && recordings.iter().any(|path| !path.is_dir()) => Err("--watch wants folders".into()),
+            _ if arguments.format == Format::Audacity && !is_one => Err("--format audacity wants one recording".into()),
+            _ if arguments.format == Format::Audacity && arguments.teach.is_some() => {
+                Err("--format audacity has no time for what --teach answers".into())
+            }
+            () => Ok(Some(arguments)),
+        }
     }
 }
 
@@ -136,12 +163,6 @@ enum Asked {
     Taught(Box<Taught>),
 }
 
-/// What was said.
-enum Said {
-    Prediction(Prediction),
-    Answer(Answer),
-}
-
 impl Asked {
     fn about(&mut self, waveform: &audio::Waveform, path: &Path) -> Result<Said> {
         match self {
@@ -158,34 +179,9 @@ impl Asked {
     }
 }
 
-/// A recording that was read.
-#[derive(Serialize)]
-struct Heard<'a> {
-    file: &'a str,
-    duration_s: f64,
-    windows: usize,
-    prediction: &'a str,
-    standing: &'a str,
-    top: Vec<Class<'a>>,
-}
-
-#[derive(Serialize)]
-struct Class<'a> {
-    label: &'a str,
-    probability: f32,
-}
-
-/// One that was not.
-#[derive(Serialize)]
-struct Unread<'a> {
-    file: &'a str,
-    error: String,
-}
-
 struct Run<W> {
     asked: Asked,
-    top: usize,
-    output: W,
+    writer: Writer<W>,
     failed: bool,
 }
 
@@ -195,6 +191,22 @@ impl<W: Write> Run<W> {
             true => self.folder(path),
             false => self.recording(path),
         })
+    }
+
+    /// Recordings as they come, until a folder cannot be read or nobody listens.
+    fn watch(&mut self, folders: Vec<PathBuf>) -> io::Result<()> {
+        let first = folders[0].clone();
+        let mut watch = match Watch::new(folders) {
+            Ok(watch) => watch,
+            Err(error) => return self.tell_failed(&first, &error),
+        };
+        eprintln!("predict: watching");
+        loop {
+            match watch.next() {
+                Ok(recordings) => recordings.iter().try_for_each(|path| self.recording(path))?,
+                Err(error) => return self.tell_failed(&first, &error),
+            }
+        }
     }
 
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
@@ -210,7 +222,7 @@ impl<W: Write> Run<W> {
         }
         for (name, reason) in walk.unreadable {
             self.failed = true;
-            self.line(&Unread { file: &folder.join(name).to_string_lossy(), error: reason })?;
+            self.writer.tell_failed(&folder.join(name), &reason)?;
         }
         walk.files.iter().try_for_each(|name| self.recording(&folder.join(name)))
     }
@@ -226,37 +238,14 @@ impl<W: Write> Run<W> {
             false => self.asked.about_file(path),
         };
         match said {
-            Ok(Said::Prediction(prediction)) => self.tell(&prediction),
-            Ok(Said::Answer(answer)) => self.answer(answer),
+            Ok(said) => self.writer.tell(said),
             Err(error) => self.tell_failed(path, &error),
         }
     }
 
-    fn tell(&mut self, prediction: &Prediction) -> io::Result<()> {
-        let classes = prediction.ranked.iter().take(self.top);
-        self.line(&Heard {
-            file: &prediction.path.to_string_lossy(),
-            duration_s: prediction.duration_s,
-            windows: prediction.windows,
-            prediction: prediction.name(),
-            standing: prediction.standing.word(),
-            top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
-        })
-    }
-
-    fn answer(&mut self, mut answer: Answer) -> io::Result<()> {
-        answer.classes.truncate(self.top);
-        self.line(&answer)
-    }
-
     fn tell_failed(&mut self, path: &Path, error: &Error) -> io::Result<()> {
         self.failed = true;
-        self.line(&Unread { file: &path.to_string_lossy(), error: error.to_string() })
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.output, value)?;
-        self.output.write_all(b"\n")
+        self.writer.tell_failed(path, &error.to_string())
     }
 }
 
