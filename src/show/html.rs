@@ -1,7 +1,8 @@
 //! Pieces of HTML for the notebook: audio players, tables, and the rows, grids and cards that hold them together.
 //!
-//! No style sheets, inline styles only, and a script nowhere but in the panel of a run and the button to record: what JupyterLab's sanitizer leaves of a notebook that is
-//! not trusted yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set here.
+//! No style sheets, inline styles only, and a script nowhere but in the panel of a run and the button to record: what JupyterLab's sanitizer
+//! leaves of a notebook that is not trusted yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set
+//! here.
 
 use std::fmt::{self, Write};
 

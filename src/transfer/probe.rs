@@ -20,7 +20,7 @@ use crate::training::linear_head::{LinearHead, Targets, fit};
 use crate::training::words::untrained_warning;
 
 /// Strengths of regularisation that are tried.
-const STRENGTHS: [f64; 7] = [1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0];
+const STRENGTHS: [f64; 9] = [1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0];
 /// The one that is taken where no fold is left to choose on.
 const DEFAULT_STRENGTH: f64 = 1e-2;
 
