@@ -363,7 +363,8 @@ fn check() -> Outcome {
     let today = evaluate_checkpoint(&config, path)?;
     let (accuracy, said) = (100.0 * today.accuracy(), 100.0 * sheet.released_accuracy);
     println!("{RELEASED} on fold {}: {accuracy:.2} %, its sheet says {said:.2} %", sheet.released_fold);
-    println!("expected calibration error {:.3}", today.reliability(10).ece);
+    let reliability = today.reliability(10);
+    println!("expected calibration error {:.3}, by chance {:.3}", reliability.ece, reliability.ece_by_chance);
     let mut plain = today.clone();
     if let Some(calibration) = plain.calibration.take() {
         // The record has the network's own words.

@@ -251,12 +251,17 @@ fn labels_are_taken_apart_only_where_they_are_several() {
     assert_eq!(lists.labels(), ["rain", "sea, calm", "wind"]);
     let message = open(["rain;;wind", "wind", "rain", "rain;wind"], "labels").unwrap_err().to_string();
     assert!(message.contains("line 2") && message.contains("none of them empty"), "{message}");
+    // A row that is no list among lists is refused, not cut at its commas.
+    let message = open(["['rain', 'wind']", "['wind']", "rain, wind", "['rain']"], "labels").unwrap_err().to_string();
+    assert!(message.contains("line 4") && message.contains("a list of labels in brackets"), "{message}");
     // A number for each row says nothing of several labels.
     case.write(
         "s/list.csv",
         "filename,category,target\n1.wav,rain;wind,0\n2.wav,wind,1\n3.wav,rain,2\n4.wav,wind;rain,0\n",
     );
-    assert_eq!(Catalog::open(&root).unwrap().labels(), ["rain", "wind"]);
+    let numbered = Catalog::open(&root).unwrap();
+    assert_eq!(numbered.labels(), ["rain", "wind"]);
+    assert!(numbered.notes.iter().any(|note| note.contains("passed over")), "{:?}", numbered.notes);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! here.
 
 use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -243,6 +244,12 @@ pub(crate) fn live(id: &str, data: &str, picture: &Html, words: &str, script: &s
         escape(data),
         frame.0
     ))
+}
+
+/// A name for a frame that a script is to find: of one output alone, also when a cell is run again.
+pub(crate) fn unique_id(kind: &str) -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{kind}-{}-{}", std::process::id(), since_epoch.as_nanos())
 }
 
 fn said(words: &str) -> Html {

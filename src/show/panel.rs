@@ -1,7 +1,7 @@
 //! A panel that follows a run in the background by itself.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::training::history;
 use crate::show::html::{self, Html};
@@ -23,12 +23,10 @@ pub fn panel(run: &Run) -> Html {
         let reason = "A picture of this moment: the run's history lies outside the notebook's folder, where no page can read it.";
         return html::card("", &[picture, Html::text(reason)]);
     };
-    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    // Of this output alone, also when one run has several panels.
-    let id = format!("training-{}-{}", std::process::id(), since_epoch(SystemTime::now()).as_nanos());
+    let id = html::unique_id("training");
     let run = serde_json::json!({
         "history": served,
-        "started": since_epoch(run.started()).as_millis() as u64,
+        "started": run.started().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
         "epochs": run.epochs(),
     });
     let script =

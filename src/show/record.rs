@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -31,8 +30,7 @@ pub fn record(folder: impl AsRef<Path>, name: &str) -> Result<Html> {
     files::create_dir(folder)?;
     let (place, here) = (in_full(folder)?, in_full(Path::new("."))?);
     let shown = folder.to_string_lossy();
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let id = format!("record-{}-{}", std::process::id(), since_epoch.as_nanos());
+    let id = html::unique_id("record");
     let run = serde_json::json!({
         "folder": place.strip_prefix(&here).ok().and_then(Path::to_str),
         "hashes": hashes(&place, std::env::home_dir().as_deref()),

@@ -12,7 +12,7 @@ pub(super) enum Cells {
     One,
     /// Labels stand side by side with this between them.
     Separated(char),
-    /// Every cell is a list in brackets, as Python and JSON write it.
+    /// Cells are lists in brackets, as Python and JSON write them; a cell that is none is none of these labels.
     Lists,
 }
 
@@ -23,7 +23,8 @@ impl Cells {
     /// more than one cell: labels come back in other company, while the parts of a name, as of `Speech, male`, do not. A comma with a blank
     /// behind it is no sign by itself.
     pub fn of(cells: &BTreeSet<&str>, is_plural: bool) -> Self {
-        if !cells.is_empty() && cells.iter().all(|cell| list(cell).is_some()) {
+        // One is enough: cut at its commas, it would leave names with brackets in them.
+        if cells.iter().any(|cell| list(cell).is_some_and(|labels| !labels.is_empty())) {
             return Cells::Lists;
         }
         let separates = |separator: &char| {
@@ -34,7 +35,7 @@ impl Cells {
         SEPARATORS.into_iter().find(separates).map_or(Cells::One, Cells::Separated)
     }
 
-    /// The labels of a cell, each once, in their order; `None` where one of them is empty.
+    /// The labels of a cell, each once, in their order; `None` where one of them is empty, or a cell among lists is none.
     pub fn split(self, cell: &str) -> Option<Vec<String>> {
         let all: Vec<String> = match self {
             Cells::One => vec![cell.trim().to_owned()],
@@ -119,6 +120,7 @@ mod tests {
             (&["/m/09x0r,/m/05zppz", "/m/02zsn"], true, Cells::Separated(',')),
             (&["Speech, male;Dog", "Cat"], true, Cells::Separated(';')),
             (&["['dog', 'cat']", "[\"Speech, male\"]"], false, Cells::Lists),
+            (&["['dog', 'cat']", "['cat']", "dog, cat", "dog"], true, Cells::Lists),
         ] {
             assert_eq!(cells(texts, plural), expected, "{texts:?}");
         }
@@ -149,7 +151,7 @@ mod tests {
         for empty in ["rain;;wind", ";rain", "rain;", ""] {
             assert_eq!(Cells::Separated(';').split(empty), None, "{empty:?}");
         }
-        for none in ["[]", "['a' 'b']", "['a", "[a]", "['']"] {
+        for none in ["dog", "[]", "['a' 'b']", "['a", "[a]", "['']"] {
             assert_eq!(Cells::Lists.split(none), None, "{none:?}");
         }
     }

@@ -200,6 +200,9 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
     table.split_labels(&mut entries, cells)?;
     // One number a row says nothing of several labels.
     let has_target = columns.has(TARGET) && cells == Cells::One;
+    if columns.has(TARGET) && !has_target {
+        notes.push("class numbers are passed over: one in a row cannot be that of several labels".into());
+    }
     if has_target {
         table.read_targets(&mut entries)?;
         table.check_one_target_per_class(&entries)?;
@@ -289,7 +292,14 @@ impl Table<'_> {
         for Entry { line, clip, .. } in entries {
             let Some(mut labels) = cells.split(&clip.category) else {
                 let found = format!("`{}`", clip.category);
-                return Err(self.error(Some(*line), "labels, none of them empty", found));
+                return Err(self.error(
+                    Some(*line),
+                    match cells {
+                        Cells::Lists => "a list of labels in brackets, as in other rows, none of them empty",
+                        _ => "labels, none of them empty",
+                    },
+                    found,
+                ));
             };
             clip.category = labels.remove(0);
             clip.further = labels.into_iter().map(|label| (label, 0)).collect();
