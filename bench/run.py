@@ -11,6 +11,7 @@ import front_end
 import harness
 import notebook
 import pipeline
+import small
 import training
 import transfer
 
@@ -21,6 +22,7 @@ STAGES = {
     "pipeline": pipeline.measure,
     "training": training.measure,
     "transfer": transfer.measure,
+    "small": small.measure,
     "notebook": notebook.measure,
 }
 

@@ -17,7 +17,7 @@ TEST_CELL_S = 1200
 
 
 def run_all(clock: Clock, libtorch: Path) -> None:
-    """Format, lints, Rust tests, the front end alone, the runner's tests, the notebook on embedded data."""
+    """Format, lints, Rust tests, the crate without libtorch, the runner's tests, the notebook on embedded data."""
     build = kernel.build_environment(libtorch)
     with clock.step("cargo fmt --check"):
         run(["cargo", "fmt", "--check"])
@@ -26,10 +26,11 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo clippy, front end alone"):
         front_end = ["--no-default-features", "--all-targets", "--locked"]
         run(["cargo", "clippy", *front_end, "--", "-D", "warnings"], env=build)
+        run(["cargo", "clippy", *front_end, "--features", "onnx", "--", "-D", "warnings"], env=build)
     with clock.step("cargo test"):
         run(["cargo", "test", "--locked"], env=build)
-    with clock.step("cargo test, front end alone"):
-        run(["cargo", "test", "--locked", "--no-default-features"], env=build)
+    with clock.step("cargo test, front end and exported networks alone"):
+        run(["cargo", "test", "--locked", "--no-default-features", "--features", "onnx"], env=build)
     with clock.step("tests of the notebook runner"):
         # Most of them wait for a kernel of their own, which compiles on one core.
         workers = ["--numprocesses", "auto", "--dist", "loadgroup", "-p", "no:cacheprovider"]

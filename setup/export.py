@@ -16,11 +16,11 @@ sys.path.insert(0, str(ROOT / "bench"))
 import harness  # noqa: E402  (found only after the line above)
 
 FOLDER = TARGET / "export"
-CHECK = ROOT / "tests" / "export" / "check.py"
+CHECKS = [ROOT / "tests" / "export" / name for name in ("check.py", "onnx_check.py")]
 
 
 def check(clock: Clock, libtorch: Path) -> None:
-    """Exports of the released model and of a fresh quick one, loaded by PyTorch and Hugging Face's transformers."""
+    """Exports of every network, loaded by PyTorch, Hugging Face's transformers and ONNX Runtime."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     with clock.step("exports"):
         env = {**kernel.build_environment(libtorch), "EXPORT_DIR": str(FOLDER)}
@@ -30,7 +30,8 @@ def check(clock: Clock, libtorch: Path) -> None:
         # Our libtorch on the library path would come before the one that torch brings.
         env = {"LD_LIBRARY_PATH": "", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         env["HF_HOME"] = str(TARGET / "hugging-face")
-        run([python, CHECK, FOLDER], env=env, failure="Python does not read the exports as docs/export.md says; see above.")
+        for check in CHECKS:
+            run([python, check, FOLDER], env=env, failure="Python does not read the exports as docs/export.md says; see above.")
 
 
 def peers(clock: Clock) -> Path:

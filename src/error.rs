@@ -184,6 +184,13 @@ pub enum Error {
         /// libtorch's own words.
         source: tch::TchError,
     },
+    /// The runtime of an exported network reported an error.
+    #[cfg(feature = "onnx")]
+    #[error("the exported network cannot run: {reason}.")]
+    Onnx {
+        /// Its own words.
+        reason: String,
+    },
     /// A picture could not be drawn.
     #[error("cannot draw {picture}: {reason}.")]
     Plot {

@@ -57,6 +57,8 @@
 //! What has no link needs a cargo feature, `torch` or `pipeline`, both on by default. Without them the front end
 //! and the data set on disk build alone, in seconds.
 #![deny(missing_docs)]
+// What the network's training and its results share is of no use without them.
+#![cfg_attr(not(feature = "torch"), allow(dead_code, unused_imports))]
 
 mod error;
 mod files;
@@ -103,6 +105,9 @@ pub use model::{
 pub use results::metrics::{
     ClassPrecision, Evaluation, Interval, MultiLabelClip, MultiLabelEvaluation, Scored, ScoredClip,
 };
+#[cfg(feature = "onnx")]
+pub use results::predict::OnnxClassifier;
+pub use results::predict::{NONE_OF_THESE, Prediction, Standing, Window};
 pub use training::history::EpochRecord;
 
 #[cfg(feature = "torch")]
@@ -111,10 +116,7 @@ pub use results::{
     embeddings::{Embeddings, embeddings},
     evaluate::evaluate,
     export,
-    predict::{
-        Classifier, FolderPredictions, Listening, NONE_OF_THESE, Prediction, RELEASED, Recognize, Standing, Window,
-        copy_examples, predict_folder,
-    },
+    predict::{Classifier, FolderPredictions, Listening, RELEASED, Recognize, copy_examples, predict_folder},
     release,
 };
 #[cfg(feature = "torch")]

@@ -136,10 +136,11 @@ fn what_is_released_is_half_as_large_and_measured_from_its_own_file() {
     let told = checkpoint::load(&path, Device::Cpu).unwrap();
     assert_eq!(told.info.calibration, all.calibration_without(2));
     assert_eq!(told.info.calibration.unwrap().recordings, 40);
-    let reference = |path| checkpoint::load(path, Device::Cpu).unwrap().familiarity.map(|known| known.n_reference());
+    let reference =
+        |path| checkpoint::load(path, Device::Cpu).unwrap().familiarity.map(|known| known.reference().distances.len());
     assert_eq!(
         (reference(&path), reference(&sibling)),
-        (reference(&sibling), told.familiarity.map(|known| known.n_reference()))
+        (reference(&sibling), told.familiarity.map(|known| known.reference().distances.len()))
     );
     let written: Sheet = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
     assert_eq!((written.released_fold, written.released_accuracy), (2, sheet.released_accuracy));

@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::Error;
 use audio_transformer::config::{Config, Pooling, Preset, Stem, TinyAstConfig};
 use audio_transformer::internals::dataset::demo;
 use audio_transformer::internals::dataset::metadata::FeatureSettings;
@@ -14,9 +13,12 @@ use audio_transformer::internals::front_end::features::{FeatureConfig, FeatureEx
 use audio_transformer::internals::model::seed::with_seed;
 use audio_transformer::internals::model::tensors::Precision;
 use audio_transformer::internals::model::tiny_ast::{TinyAst, hugging_face};
-use audio_transformer::internals::results::export::{CONFIG_FILE, Form, TORCHSCRIPT_FILE, WEIGHTS_FILE, export};
+use audio_transformer::internals::results::export::{
+    CONFIG_FILE, Form, ONNX_FILE, TORCHSCRIPT_FILE, WEIGHTS_FILE, Weights, export, export_pretrained, export_with,
+};
 use audio_transformer::internals::results::predict::{Classifier, RELEASED};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
+use audio_transformer::{Architecture, Error, Pretrained};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
@@ -170,7 +172,7 @@ fn two_exports_of_one_checkpoint_are_the_same_to_the_byte() {
             export(&checkpoint, &folder).unwrap();
             contents(&folder)
         });
-        assert_eq!(first.len(), 3);
+        assert_eq!(first.len(), 4);
         assert!(first == second);
     }
 }
@@ -243,4 +245,64 @@ fn write_recording(folder: &Path) {
     audio::write_wav(&path, &Waveform { samples, sample_rate: features.sample_rate }).unwrap();
     let (probabilities, _) = Classifier::released().unwrap().probabilities(&audio::read(&path).unwrap()).unwrap();
     Tensor::from_slice(&probabilities).write_npy(folder.join("probabilities.npy")).unwrap();
+}
+
+/// Networks as ONNX for `tests/export/check.py`, in whole and in 8-bit numbers, each beside an input and what we say of it.
+#[test]
+fn every_network_is_left_for_the_runtimes_of_onnx() {
+    let temporary = tempfile::tempdir().unwrap();
+    let root = std::env::var_os(FOLDER_VARIABLE).map_or(temporary.path().to_path_buf(), PathBuf::from).join("onnx");
+    let models = own_architectures().into_iter().chain([Preset::Quick.model()]);
+    for (i, model) in models.enumerate() {
+        let checkpoint = checkpoint(temporary.path(), model, Precision::Single);
+        leave_checkpoint(&checkpoint, &root.join(format!("architecture-{i}")));
+    }
+    leave_checkpoint(Path::new(RELEASED), &root.join("released"));
+    let ced = Pretrained::untrained(3).unwrap();
+    with_seed(8, || {
+        for (name, mut variable) in ced.variables().variables() {
+            let noise = if name.contains("running") { variable.zeros_like() } else { variable.randn_like() * 0.1 };
+            tch::no_grad(|| variable += noise);
+        }
+    });
+    let ast = Pretrained::open(Path::new("tests/golden/ast/small"), Device::Cpu).unwrap();
+    let Architecture::Ced(sizes) = ced.architecture() else { panic!("another architecture") };
+    let whole = sizes.config().target_length as i64;
+    let levels =
+        |frames: i64| with_seed(9, || Tensor::randn([3, 64, frames], (Kind::Float, Device::Cpu)) * 16.0 - 30.0);
+    leave_pretrained(&ced, &levels(whole), &root.join("ced"));
+    leave_pretrained(&ced, &levels(48), &root.join("ced-short"));
+    let Architecture::Ast(sizes) = ast.architecture() else { panic!("another architecture") };
+    let shape = [3, sizes.config().max_length as i64, sizes.config().num_mel_bins as i64];
+    let features = with_seed(10, || Tensor::randn(shape, (Kind::Float, Device::Cpu)));
+    leave_pretrained(&ast, &features, &root.join("ast"));
+}
+
+fn leave_checkpoint(checkpoint: &Path, folder: &Path) {
+    for (weights, name) in [(Weights::Int8, "int8"), (Weights::Float, "float")] {
+        export_with(checkpoint, folder, weights).unwrap();
+        fs::rename(folder.join(ONNX_FILE), folder.join(format!("{name}.onnx"))).unwrap();
+    }
+    let (inputs, logits) = answers(checkpoint);
+    let embedding = checkpoint::load(checkpoint, Device::Cpu).unwrap().model.embed(&inputs, false).detach();
+    leave(&inputs, &logits, &embedding, folder);
+}
+
+fn leave_pretrained(network: &Pretrained, features: &Tensor, folder: &Path) {
+    for (weights, name) in [(Weights::Int8, "int8"), (Weights::Float, "float")] {
+        export_pretrained(network, folder, weights).unwrap();
+        fs::rename(folder.join(ONNX_FILE), folder.join(format!("{name}.onnx"))).unwrap();
+    }
+    let inputs = match network.architecture() {
+        Architecture::Ced(ced) => ced.pieces(features),
+        Architecture::Ast(_) => features.shallow_clone(),
+    };
+    let embedding = network.embed(&inputs, false);
+    leave(features, &network.logits(&embedding).detach(), &embedding.detach(), folder);
+}
+
+fn leave(inputs: &Tensor, logits: &Tensor, embedding: &Tensor, folder: &Path) {
+    for (name, tensor) in [("inputs", inputs), ("logits", logits), ("embedding", embedding)] {
+        tensor.write_npy(folder.join(format!("{name}.npy"))).unwrap();
+    }
 }

@@ -62,7 +62,7 @@ fn the_validation_fold_calibrates_and_the_evaluation_says_so() {
     let checkpoint = checkpoint::load(&checkpoint_path(&config), Device::Cpu).unwrap();
     let calibration = checkpoint.info.calibration.unwrap();
     assert_eq!(
-        (calibration.recordings, checkpoint.familiarity.unwrap().n_reference()),
+        (calibration.recordings, checkpoint.familiarity.unwrap().reference().distances.len()),
         (20, 20),
         "the validation fold"
     );

@@ -1,13 +1,18 @@
 //! The released model answers before anything is downloaded or trained, and its sheet describes it.
 #![cfg(feature = "torch")]
 
+#[path = "support/sounds.rs"]
+mod sounds;
+
 use std::fs;
 use std::path::Path;
 
 use audio_transformer::internals::dataset::demo;
+use audio_transformer::internals::front_end::audio::Waveform;
 use audio_transformer::internals::results::cross_validate::CrossValidation;
+use audio_transformer::internals::results::export;
 use audio_transformer::internals::results::predict::{Classifier, RELEASED};
-use audio_transformer::internals::results::release::{Sheet, record_path};
+use audio_transformer::internals::results::release::{Sheet, onnx_path, record_path};
 use audio_transformer::internals::training::checkpoint;
 use tch::Device;
 
@@ -85,5 +90,54 @@ fn its_sheet_is_counted_from_the_record_of_all_runs() {
     }
     for run in &record.results {
         assert_eq!((run.evaluation.test_fold, run.evaluation.accuracy()), (run.fold, run.accuracy));
+    }
+}
+
+/// Set, this test writes anew what it compares with.
+const RENEW_VARIABLE: &str = "RENEW_GOLDEN";
+
+#[test]
+fn the_same_network_lies_beside_it_as_onnx() {
+    let (dir, beside) = (tempfile::tempdir().unwrap(), onnx_path(Path::new(RELEASED)));
+    let exported = dir.path().join("model.onnx");
+    export::onnx(Path::new(RELEASED), &exported).unwrap();
+    if std::env::var_os(RENEW_VARIABLE).is_some() {
+        fs::copy(&exported, &beside).unwrap();
+    }
+    // Folding a batch norm into a convolution rounds as the processor does: the same to the last digits, not to the byte.
+    let (ours, shipped) = (fs::read(&exported).unwrap(), fs::read(&beside).unwrap());
+    assert_eq!(ours.len(), shipped.len(), "RENEW_GOLDEN=1 cargo test --test released writes it anew");
+    let same = ours.iter().zip(&shipped).filter(|(a, b)| a == b).count();
+    assert!(same as f64 > 0.99 * ours.len() as f64, "{same} of {} bytes", ours.len());
+}
+
+/// What `tests/onnx.rs` holds the network without libtorch to: sounds by their numbers, and the answers of the one with it.
+#[test]
+fn its_answers_are_those_that_the_network_without_libtorch_is_held_to() {
+    let mut classifier = Classifier::released().unwrap();
+    let path = Path::new("tests/golden/onnx/answers.json");
+    let mut answer = |sound: &Waveform| {
+        let prediction = classifier.predict(sound, Path::new("sound")).unwrap();
+        serde_json::json!({
+            "labels": prediction.ranked.iter().map(|(label, _)| label).collect::<Vec<_>>(),
+            "probabilities": prediction.ranked.iter().map(|(_, probability)| probability).collect::<Vec<_>>(),
+            "windows": prediction.windows,
+            "standing": prediction.standing.word(),
+            "embedding": classifier.embedding(sound).unwrap(),
+        })
+    };
+    let ours: Vec<serde_json::Value> = sounds::all().iter().map(&mut answer).collect();
+    if std::env::var_os(RENEW_VARIABLE).is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, serde_json::to_string(&ours).unwrap() + "\n").unwrap();
+    }
+    let golden: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!(ours.len(), golden.len());
+    for (ours, golden) in ours.iter().zip(&golden) {
+        for key in ["labels", "windows", "standing"] {
+            assert_eq!(ours[key], golden[key]);
+        }
+        assert!(sounds::difference(&ours["probabilities"], &golden["probabilities"]) < 1e-5);
+        assert!(sounds::difference(&ours["embedding"], &golden["embedding"]) < 1e-4);
     }
 }

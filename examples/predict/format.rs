@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use audio_transformer::{Answer, NONE_OF_THESE, Prediction};
+#[cfg(feature = "torch")]
+use audio_transformer::Answer;
+use audio_transformer::{NONE_OF_THESE, Prediction};
 use serde::Serialize;
 
 /// The form of the output.
@@ -31,6 +33,7 @@ impl Format {
 /// What was said.
 pub enum Said {
     Prediction(Prediction),
+    #[cfg(feature = "torch")]
     Answer(Answer),
 }
 
@@ -99,6 +102,7 @@ impl<W: Write> Writer<W> {
                     top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
                 })
             }
+            #[cfg(feature = "torch")]
             (Format::Json, Said::Answer(mut answer)) => {
                 answer.classes.truncate(self.top);
                 self.line(&answer)
@@ -111,6 +115,7 @@ impl<W: Write> Writer<W> {
                     prediction.ranked.iter().map(|(label, probability)| (label.as_str(), Some(*probability), None));
                 self.table(whole, none, classes)
             }
+            #[cfg(feature = "torch")]
             (Format::Csv, Said::Answer(answer)) => {
                 let file = answer.file.to_string_lossy();
                 let whole = Row { file: &file, ..Row::default() };
@@ -121,6 +126,7 @@ impl<W: Write> Writer<W> {
             }
             (Format::Audacity, Said::Prediction(prediction)) => self.labels(&prediction),
             // Not asked for: an answer to what was taught knows no time.
+            #[cfg(feature = "torch")]
             (Format::Audacity, Said::Answer(_)) => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Recordings → most probable classes, a line of JSON each, without a notebook around it: for the terminal and for cron.
 
+mod asked;
 mod format;
 mod watch;
 
@@ -9,10 +10,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use asked::Asked;
 use audio_transformer::catalog::{audio_files, passed_over};
-use audio_transformer::{Error, Listener, RELEASED, Result, Taught, audio};
-use format::{Format, Said, Writer};
-use tch::Device;
+use audio_transformer::{Error, Result, audio};
+use format::{Format, Writer};
 use watch::Watch;
 
 const USAGE: &str = "\
@@ -30,7 +31,8 @@ or, where a recording cannot be read:
   -             a recording from standard input; a pipe may be named like a file
   --model NAME  another network than the released model: a checkpoint, a folder with a CED or an AST as transformers saves it, or
                 hub:OWNER/NAME, as hub:mispeech/ced-tiny, which is fetched once. Classes of AudioSet do not exclude each other: each
-                has a probability of its own
+                has a probability of its own. NAME.onnx is an exported TinyAST, where the program was built with --features onnx;
+                without libtorch (--no-default-features) it takes no other, and holds the released model inside
   --teach FOLDER  ask for classes that the network was not trained on: a folder in FOLDER for each, with some recordings (five are
                 enough). A line then names every class with its distance, 1 where the recording is as far from the class's examples as
                 they are from each other, and what a logistic head on them says:
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
             return UNUSABLE.into();
         }
     };
-    let asked = match arguments.asked() {
+    let asked = match Asked::open(arguments.model.as_deref(), arguments.teach.as_deref()) {
         Ok(asked) => asked,
         Err(error) => {
             eprintln!("predict: {error}");
@@ -93,7 +95,7 @@ fn main() -> ExitCode {
 
 #[derive(Debug)]
 struct Arguments {
-    model: PathBuf,
+    model: Option<PathBuf>,
     teach: Option<PathBuf>,
     top: usize,
     format: Format,
@@ -104,14 +106,12 @@ struct Arguments {
 impl Arguments {
     /// `None` when help is asked for.
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
-        // The released model's place does not depend on the folder that a cron job starts in.
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join(RELEASED);
-        let (teach, format, recordings) = (None, Format::Json, Vec::new());
+        let (model, teach, format, recordings) = (None, None, Format::Json, Vec::new());
         let mut arguments = Arguments { model, teach, top: DEFAULT_TOP, format, watch: false, recordings };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
-                Some("--model") => arguments.model = words.next().ok_or("--model wants a name")?.into(),
+                Some("--model") => arguments.model = Some(words.next().ok_or("--model wants a name")?.into()),
                 Some("--teach") => arguments.teach = Some(words.next().ok_or("--teach wants a folder")?.into()),
                 Some("--top") => {
                     let number = words.next().and_then(|word| word.to_str()?.parse().ok());
@@ -139,42 +139,6 @@ impl Arguments {
                 Err("--format audacity has no time for what --teach answers".into())
             }
             () => Ok(Some(arguments)),
-        }
-    }
-}
-
-impl Arguments {
-    fn asked(&self) -> Result<Asked> {
-        let listener = Listener::open(&self.model, Device::Cpu)?;
-        let Some(folder) = &self.teach else { return Ok(Asked::Network(Box::new(listener))) };
-        let taught = Taught::from_folder(listener, folder)?;
-        let (right, all) = taught.leave_one_out();
-        eprintln!(
-            "predict: taught {}; of {all} examples {right} are nearest to their own class",
-            taught.labels().join(", ")
-        );
-        Ok(Asked::Taught(Box::new(taught)))
-    }
-}
-
-/// Who is asked.
-enum Asked {
-    Network(Box<Listener>),
-    Taught(Box<Taught>),
-}
-
-impl Asked {
-    fn about(&mut self, waveform: &audio::Waveform, path: &Path) -> Result<Said> {
-        match self {
-            Asked::Network(listener) => listener.predict(waveform, path).map(Said::Prediction),
-            Asked::Taught(taught) => taught.ask(waveform, path).map(Said::Answer),
-        }
-    }
-
-    fn about_file(&mut self, path: &Path) -> Result<Said> {
-        match self {
-            Asked::Network(listener) => listener.predict_file(path).map(Said::Prediction),
-            Asked::Taught(taught) => taught.ask_file(path).map(Said::Answer),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod tensors;
 pub mod names;
 pub mod weights;
 pub mod seed;
+pub mod onnx;
 pub(crate) mod transformer;
 pub mod tiny_ast;
 pub mod ced;

@@ -97,7 +97,11 @@ pub fn copy_into(variable: &mut Tensor, name: &str, values: &Tensor) -> Result<(
     copied.map(drop).map_err(|error| (format!("{name} to be copied"), error.to_string()))
 }
 
-fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+/// The numbers of a tensor as they lie in a file.
+///
+/// # Errors
+/// [`Error::Torch`] when they cannot be read from the device.
+pub fn to_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     let torch = |source| Error::Torch { action: "reading weights", source };
     let tensor = tensor.f_to_device(Device::Cpu).and_then(|tensor| tensor.f_contiguous()).map_err(torch)?;
     let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];

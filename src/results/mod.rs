@@ -7,11 +7,10 @@ pub mod evaluate;
 pub mod pca;
 #[cfg(feature = "torch")]
 pub mod embeddings;
-#[cfg(feature = "torch")]
 pub mod predict;
 #[cfg(feature = "torch")]
 pub mod cross_validate;
 #[cfg(feature = "torch")]
-pub mod release;
-#[cfg(feature = "torch")]
 pub mod export;
+#[cfg(feature = "torch")]
+pub mod release;

@@ -14,6 +14,7 @@ use crate::files;
 use crate::model::tensors::Precision;
 use crate::results::cross_validate::{CrossValidation, of_fold};
 use crate::results::evaluate::evaluate_checkpoint;
+use crate::results::export;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::familiarity::Familiarity;
 use crate::training::known::Known;
@@ -73,6 +74,11 @@ pub fn record_path(weights: &Path) -> PathBuf {
     weights.with_extension("runs.jsonl")
 }
 
+/// Where the same network lies as ONNX, for programs without libtorch.
+pub fn onnx_path(weights: &Path) -> PathBuf {
+    weights.with_extension("onnx")
+}
+
 /// Writes the network that held out `fold` in half precision, with how sure it may be (from the other folds' runs) and with what is like the
 /// recordings it knows (from how far recordings lay from a `sibling`, the checkpoint of the same recipe that kept some back), measures that very file on the fold, and writes its sheet and the record of
 /// all runs.
@@ -95,6 +101,7 @@ pub fn release(
     check_recipe(&checkpoint_path(&run), &checkpoint.info, &run)?;
     let info = checkpoint.info.clone();
     save_told(&path, &run, checkpoint, all, sibling)?;
+    export::onnx(&path, &onnx_path(&path))?;
     let seeds = all.seeds();
     let fold_accuracies = seeds.iter().map(|&seed| SeedAccuracies {
         seed,
@@ -124,7 +131,8 @@ pub fn release(
 /// # Errors
 /// As [`release`].
 pub fn tell(path: &Path, run: &Config, all: &CrossValidation, sibling: &Path) -> Result<()> {
-    save_told(path, run, checkpoint::load(path, Device::Cpu)?, all, sibling)
+    save_told(path, run, checkpoint::load(path, Device::Cpu)?, all, sibling)?;
+    export::onnx(path, &onnx_path(path))
 }
 
 fn save_told(path: &Path, run: &Config, checkpoint: Checkpoint, all: &CrossValidation, sibling: &Path) -> Result<()> {

@@ -4,42 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
 use tch::Device;
 use tch::nn::VarStore;
 
-use crate::config::{TinyAstConfig, TrainConfig, View};
-use crate::dataset::metadata::FeatureSettings;
 use crate::error::{Error, Result};
-use crate::front_end::features::FEATURE_VERSION;
 use crate::model::tensors::{self, INFO_KEY, Precision};
 use crate::model::tiny_ast::TinyAst;
-use crate::training::calibration::Calibration;
+pub use crate::training::described::CheckpointInfo;
 use crate::training::familiarity::Familiarity;
-
-/// What a checkpoint knows beside its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckpointInfo {
-    /// The data set trained on, by name.
-    pub dataset: String,
-    /// Class names in the order of the logits.
-    pub labels: Vec<String>,
-    /// How a recording becomes a spectrogram; values are normalised per clip to zero mean and unit deviation.
-    pub settings: FeatureSettings,
-    /// The architecture.
-    pub model: TinyAstConfig,
-    /// How it was trained.
-    pub train: TrainConfig,
-    /// The fold held out.
-    pub test_fold: u32,
-    /// The recordings trained on and validated with, sorted: what must not be in a test.
-    pub seen_sources: Vec<String>,
-    /// Epochs completed.
-    pub epoch: usize,
-    /// What makes its probabilities come true as often as they say, where recordings were there to learn it from.
-    #[serde(default)]
-    pub calibration: Option<Calibration>,
-}
 
 /// A network read from a file.
 #[derive(Debug)]
@@ -110,23 +82,7 @@ fn parse_info(path: &Path, bytes: &[u8]) -> Result<CheckpointInfo> {
     let Some(json) = json else {
         return Err(invalid(path, &format!("a description under the key {INFO_KEY:?}"), "none"));
     };
-    let info: CheckpointInfo =
-        serde_json::from_str(&json).map_err(|error| invalid(path, "a description this version reads", error))?;
-    let settings = &info.settings;
-    let sound = info.model.validate().and(settings.clip.validate()).and(settings.features.validate());
-    sound.map_err(|error| invalid(path, "settings in their range", error))?;
-    if let Some(calibration) = info.calibration.as_ref().filter(|calibration| !calibration.is_sound()) {
-        return Err(invalid(path, "a temperature from 0.1 to 10", calibration.temperature));
-    }
-    if settings.feature_version != FEATURE_VERSION {
-        let expected = format!("spectrograms of version {FEATURE_VERSION}");
-        return Err(invalid(path, &expected, settings.feature_version));
-    }
-    let (n_mels, bands) = (settings.features.n_mels, info.model.input_size.0);
-    if info.model.view != View::Whole && n_mels != bands {
-        return Err(invalid(path, &format!("spectrograms of {bands} mel bands"), n_mels));
-    }
-    Ok(info)
+    CheckpointInfo::parse(&json).map_err(|(expected, found)| invalid(path, &expected, found))
 }
 
 fn invalid(path: &Path, expected: &str, found: impl ToString) -> Error {
@@ -137,10 +93,12 @@ fn invalid(path: &Path, expected: &str, found: impl ToString) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ClipConfig;
+    use crate::config::{ClipConfig, TinyAstConfig, TrainConfig, View};
+    use crate::dataset::metadata::FeatureSettings;
     use crate::front_end::features::FeatureConfig;
     use crate::model::tiny_ast::probabilities;
     use crate::model::transformer::noise;
+    use crate::training::calibration::Calibration;
 
     fn saved(dir: &Path) -> (std::path::PathBuf, VarStore, TinyAst, CheckpointInfo) {
         let info = CheckpointInfo {

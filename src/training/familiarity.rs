@@ -1,15 +1,14 @@
 //! Whether a recording is like those a network was trained on, or like none of them.
 
+use ndarray::{Array2, ArrayView1};
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::model::onnx::{Graph, Value};
 use crate::model::tensors;
+use crate::training::reference::{MIN_REFERENCE, Reference};
 
-/// The recordings that a comparison needs at the least: with fewer, one in twenty is not to be told.
-const MIN_REFERENCE: usize = 19;
-/// The share of recordings like those trained on that are taken for unlike them.
-pub const UNLIKE: f64 = 0.05;
 /// How far the covariance is drawn towards that of independent numbers. From 0.05 to 0.5 made a difference of 0.01 in the area under
 /// the curve, when classes of ESC-10 were left out in turn.
 const SHRINKAGE: f64 = 0.2;
@@ -22,14 +21,11 @@ const NAMES: [&str; 3] = ["familiarity.means", "familiarity.spread", "familiarit
 /// Unified Framework for Detecting Out-of-Distribution Samples*, 2018, <https://arxiv.org/abs/1807.03888>).
 #[derive(Debug)]
 pub struct Familiarity {
-    /// `(classes with a recording, n)`, in units of the spread, whitened.
-    means: Tensor,
     /// `(n)`.
     spread: Tensor,
     /// `(n, n)`: rows times numbers in units of the spread have unit covariance.
     whitening: Tensor,
-    /// Of the recordings kept out of training, ascending.
-    distances: Vec<f32>,
+    reference: Reference,
 }
 
 impl Familiarity {
@@ -62,8 +58,9 @@ impl Familiarity {
         let triangle = covariance.f_linalg_cholesky(false).map_err(torch)?;
         let whitening = triangle.f_linalg_solve_triangular(&eye, false, true, false).map_err(torch)?;
         let single = |tensor: Tensor| tensor.to_kind(Kind::Float);
-        let means = single((means / &spread).matmul(&whitening.tr()));
-        Ok(Some(Familiarity { means, spread: single(spread), whitening: single(whitening), distances: Vec::new() }))
+        let means = matrix(&single((means / &spread).matmul(&whitening.tr()))).map_err(torch)?;
+        let reference = Reference { means, distances: Vec::new() };
+        Ok(Some(Familiarity { spread: single(spread), whitening: single(whitening), reference }))
     }
 
     /// Compares with recordings like those trained on, which were not trained on, from what the network makes of them, `(others, n)`; false where
@@ -72,14 +69,16 @@ impl Familiarity {
     /// # Errors
     /// As [`Familiarity::distances_of`].
     pub fn refer_to(&mut self, others: &Tensor) -> Result<bool> {
-        self.distances = self.distances_of(others)?;
-        self.distances.sort_by(f32::total_cmp);
-        Ok(self.n_reference() >= MIN_REFERENCE && self.distances.iter().all(|distance| distance.is_finite()))
+        let mut distances = self.distances_of(others)?;
+        distances.sort_by(f32::total_cmp);
+        let enough = distances.len() >= MIN_REFERENCE && distances.iter().all(|distance| distance.is_finite());
+        self.reference.distances = distances;
+        Ok(enough)
     }
 
     /// Compares with what another one compares with: one of a network of the same recipe.
     pub fn with_distances_of(mut self, other: &Familiarity) -> Self {
-        self.distances = other.distances.clone();
+        self.reference.distances.clone_from(&other.reference.distances);
         self
     }
 
@@ -92,31 +91,36 @@ impl Familiarity {
         let stages = stages.to_device(Device::Cpu).to_kind(Kind::Float);
         let white =
             stages.f_div(&self.spread).and_then(|scaled| scaled.f_matmul(&self.whitening.tr())).map_err(torch)?;
-        let nearest = (white.unsqueeze(1) - self.means.unsqueeze(0)).square().sum_dim_intlist(2i64, false, Kind::Float);
-        Vec::<f32>::try_from(nearest.amin(1i64, false).sqrt()).map_err(torch)
+        let rows = Vec::<Vec<f32>>::try_from(white).map_err(torch)?;
+        Ok(rows.iter().map(|row| self.reference.distance(ArrayView1::from(row))).collect())
     }
 
-    /// The share of recordings like those trained on that lie as far away as this, 0 to 1; at most [`UNLIKE`] of what is unlike them. Of
-    /// such recordings no more than a share s are given s or less (conformal prediction, Vovk et al. 2005).
-    pub fn share_as_far(&self, distance: f32) -> f64 {
-        let nearer = self.distances.partition_point(|other| *other < distance);
-        (self.distances.len() - nearer + 1) as f64 / (self.distances.len() + 1) as f64
+    /// What a recording is compared with, once it is whitened.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
     }
 
-    /// The recordings it compares with.
-    pub fn n_reference(&self) -> usize {
-        self.distances.len()
+    /// Whitened numbers `(batch, n)` from what the network makes of inputs early and late, `(batch, embed_dim)` each.
+    pub(crate) fn onnx(&self, graph: &mut Graph, early: &Value, late: &Value) -> Value {
+        let stages = graph.concat("familiarity", 1, &[early, late]);
+        let whitening = (&self.whitening / &self.spread).tr().contiguous();
+        let whitening = graph.constant("familiarity.whitening", &whitening);
+        graph.matmul("familiarity", &stages, &whitening)
     }
 
     /// What it holds, to be written beside weights: two sizes that follow from the network's, the number of classes, and the distances.
     pub fn stored(&self) -> [(String, Tensor); 4] {
-        let [means, spread, whitening] = [&self.means, &self.spread, &self.whitening].map(Tensor::shallow_clone);
+        let [spread, whitening] = [&self.spread, &self.whitening].map(Tensor::shallow_clone);
+        let Reference { means, distances } = &self.reference;
+        let (rows, columns) = means.dim();
+        let means: Vec<f32> = means.iter().copied().collect();
+        let means = Tensor::from_slice(&means).view([rows as i64, columns as i64]);
         let named = |name: &str, tensor| (name.to_owned(), tensor);
         [
             named(NAMES[0], means),
             named(NAMES[1], spread),
             named(NAMES[2], whitening),
-            named(DISTANCES, Tensor::from_slice(&self.distances)),
+            named(DISTANCES, Tensor::from_slice(distances)),
         ]
     }
 
@@ -142,12 +146,21 @@ impl Familiarity {
             return Err((format!("{NAMES:?} of sizes that fit together"), found));
         }
         let distances = Vec::<f32>::try_from(read(DISTANCES)?.flatten(0, -1)).unwrap_or_default();
-        let finite = [&means, &spread, &whitening].iter().all(|all| all.isfinite().all().int64_value(&[]) == 1);
-        if distances.len() < MIN_REFERENCE || !distances.is_sorted() || !finite {
-            return Err((format!("{DISTANCES} of {MIN_REFERENCE} recordings or more, ascending"), "others".into()));
+        let finite = [&spread, &whitening].iter().all(|all| all.isfinite().all().int64_value(&[]) == 1);
+        if !finite {
+            return Err((format!("{:?} of numbers", &NAMES[1..]), "others".into()));
         }
-        Ok(Some(Familiarity { means, spread, whitening, distances }))
+        let means = matrix(&means).map_err(|error| (NAMES[0].to_owned(), error.to_string()))?;
+        let reference = Reference { means, distances };
+        reference.check()?;
+        Ok(Some(Familiarity { spread, whitening, reference }))
     }
+}
+
+fn matrix(tensor: &Tensor) -> Result<Array2<f32>, tch::TchError> {
+    let (rows, columns) = tensor.size2()?;
+    let values = Vec::<f32>::try_from(tensor.flatten(0, 1))?;
+    Ok(Array2::from_shape_vec((rows as usize, columns as usize), values).unwrap_or_default())
 }
 
 const DISTANCES: &str = "familiarity.distances";
@@ -158,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::model::seed::with_seed;
+    use crate::training::reference::UNLIKE;
 
     /// Two classes of numbers: what was trained on, its classes, and as many others of the same kind.
     fn two_classes() -> (Tensor, Vec<usize>, Tensor) {
@@ -186,7 +200,12 @@ mod tests {
         let (trained, classes, others) = two_classes();
         let fitted = fitted(&trained, &classes, &others).unwrap();
         let shares = |stages: &Tensor| -> Vec<f64> {
-            fitted.distances_of(stages).unwrap().into_iter().map(|distance| fitted.share_as_far(distance)).collect()
+            fitted
+                .distances_of(stages)
+                .unwrap()
+                .into_iter()
+                .map(|distance| fitted.reference().share_as_far(distance))
+                .collect()
         };
         // By construction no more than one in twenty of the recordings it compares with.
         assert!(shares(&others).iter().filter(|share| **share <= UNLIKE).count() <= 4);
@@ -209,7 +228,7 @@ mod tests {
             Familiarity::read(&SafeTensors::deserialize(&std::fs::read(&path).unwrap()).unwrap())
         };
         let again = read(&fitted.stored()).unwrap().unwrap();
-        assert_eq!(again.distances, fitted.distances);
+        assert_eq!(again.reference, fitted.reference);
         // The same numbers; where they lie in memory libtorch's products may round the last digit another way.
         let pairs = again.distances_of(&trained).unwrap().into_iter().zip(fitted.distances_of(&trained).unwrap());
         assert!(pairs.into_iter().all(|(again, before)| (again - before).abs() <= 1e-5 * before.abs().max(1.0)));

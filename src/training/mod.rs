@@ -3,6 +3,7 @@
 #[cfg(feature = "torch")]
 pub mod device;
 pub mod views;
+pub mod resize;
 pub mod augment;
 #[cfg(feature = "torch")]
 pub mod input;
@@ -13,6 +14,8 @@ pub mod observe;
 #[cfg(feature = "torch")]
 pub mod optim;
 pub mod calibration;
+pub mod described;
+pub mod reference;
 #[cfg(feature = "torch")]
 pub mod linear_head;
 #[cfg(feature = "torch")]

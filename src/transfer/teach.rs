@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::front_end::audio::{self, Waveform};
 use crate::results::predict::{NONE_OF_THESE, SILENCE_DBFS};
-use crate::training::familiarity::UNLIKE;
 use crate::training::linear_head::{LinearHead, Targets, fit};
+use crate::training::reference::UNLIKE;
 
 /// Regularisation of a class's head: strong, for there are few examples.
 const L2: f64 = 0.1;

@@ -44,6 +44,8 @@ SNIPPETS = [
     ("def network", "good", ["config.json", "model.safetensors"]),
     ("torch.jit.load", "quick", ["model.pt"]),
     ("torch.jit.load", "good", ["model.pt"]),
+    ("onnxruntime", "quick", ["model.onnx"]),
+    ("onnxruntime", "good", ["model.onnx"]),
 ]
 
 
@@ -74,8 +76,9 @@ def run(code: str, folder: pathlib.Path, files: list[str], inputs: numpy.ndarray
     return variables
 
 
-def difference(logits: torch.Tensor, ours: numpy.ndarray) -> float:
+def difference(logits: torch.Tensor | numpy.ndarray, ours: numpy.ndarray) -> float:
     """The largest, of 32-bit floats in the same shape."""
+    logits = torch.as_tensor(logits)
     if logits.dtype != torch.float32 or tuple(logits.shape) != ours.shape:
         raise SystemExit(f"expected float32 logits of shape {ours.shape}, found {logits.dtype} {tuple(logits.shape)}")
     return float(numpy.abs(logits.detach().numpy() - ours).max())

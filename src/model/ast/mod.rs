@@ -3,6 +3,7 @@
 
 mod config;
 mod network;
+mod onnx;
 
 pub use config::AstConfig;
 pub use network::Ast;

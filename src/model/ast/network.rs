@@ -7,21 +7,21 @@ use super::config::AstConfig;
 use crate::model::transformer::{Block, BlockConfig, flow, layer_norm, linear, patches, shares};
 
 /// Tokens that are no place of the input: the class token and the distillation token.
-const N_OWN: i64 = 2;
+pub(super) const N_OWN: i64 = 2;
 
 /// An Audio Spectrogram Transformer.
 #[derive(Debug)]
 pub struct Ast {
-    config: AstConfig,
-    patch_embed: nn::Conv2D,
-    cls_token: Tensor,
-    distillation_token: Tensor,
-    pos_embed: Tensor,
-    blocks: Vec<Block>,
-    norm: nn::LayerNorm,
-    head_norm: nn::LayerNorm,
-    head: nn::Linear,
-    dropout: f64,
+    pub(super) config: AstConfig,
+    pub(super) patch_embed: nn::Conv2D,
+    pub(super) cls_token: Tensor,
+    pub(super) distillation_token: Tensor,
+    pub(super) pos_embed: Tensor,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: nn::LayerNorm,
+    pub(super) head_norm: nn::LayerNorm,
+    pub(super) head: nn::Linear,
+    pub(super) dropout: f64,
 }
 
 impl Ast {

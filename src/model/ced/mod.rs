@@ -3,6 +3,7 @@
 
 mod config;
 mod network;
+mod onnx;
 
 pub use config::{CedConfig, CedPooling};
 pub use network::Ced;

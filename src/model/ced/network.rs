@@ -7,23 +7,23 @@ use super::config::CedConfig;
 use crate::model::transformer::{Block, BlockConfig, flow, layer_norm, linear, patches, shares};
 
 /// Layer norm's epsilon inside the network; that of the head's is PyTorch's default.
-const LAYER_NORM_EPS: f64 = 1e-6;
-const HEAD_NORM_EPS: f64 = 1e-5;
+pub(super) const LAYER_NORM_EPS: f64 = 1e-6;
+pub(super) const HEAD_NORM_EPS: f64 = 1e-5;
 /// Batch norm's epsilon, PyTorch's default.
 const BATCH_NORM_EPS: f64 = 1e-5;
 
 /// A CED.
 #[derive(Debug)]
 pub struct Ced {
-    config: CedConfig,
-    init_bn: BandNorm,
-    patch_embed: nn::Conv2D,
-    time_pos_embed: Tensor,
-    freq_pos_embed: Tensor,
-    blocks: Vec<Block>,
-    norm: nn::LayerNorm,
-    head_norm: nn::LayerNorm,
-    head: nn::Linear,
+    pub(super) config: CedConfig,
+    pub(super) init_bn: BandNorm,
+    pub(super) patch_embed: nn::Conv2D,
+    pub(super) time_pos_embed: Tensor,
+    pub(super) freq_pos_embed: Tensor,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: nn::LayerNorm,
+    pub(super) head_norm: nn::LayerNorm,
+    pub(super) head: nn::Linear,
     /// The share of the columns of patches that training leaves out.
     dropped_columns: f64,
 }
@@ -31,7 +31,7 @@ pub struct Ced {
 /// Batch norm over mel bands with the statistics of AudioSet. Training does not change them: a handful of recordings would be a poor
 /// exchange for two million.
 #[derive(Debug)]
-struct BandNorm {
+pub(super) struct BandNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
@@ -50,9 +50,15 @@ impl BandNorm {
 
     /// `(batch, n_mels, n_frames)` → the same shape.
     fn forward(&self, features: &Tensor) -> Tensor {
+        let (gain, shift) = self.gain_and_shift();
+        features * gain + shift
+    }
+
+    /// What it multiplies with and adds, `(n_mels, 1)` each.
+    pub(super) fn gain_and_shift(&self) -> (Tensor, Tensor) {
         let gain = &self.weight / (&self.running_var + BATCH_NORM_EPS).sqrt();
         let shift = &self.bias - &self.running_mean * &gain;
-        features * gain.unsqueeze(1) + shift.unsqueeze(1)
+        (gain.unsqueeze(1), shift.unsqueeze(1))
     }
 }
 

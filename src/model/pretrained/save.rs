@@ -42,6 +42,11 @@ impl Pretrained {
         staging.move_files(&[WEIGHTS_FILE, PREPROCESSOR_FILE, CONFIG_FILE])
     }
 
+    /// What describes it as it is now: `config.json` and `preprocessor_config.json`.
+    pub(crate) fn descriptions_now(&self) -> [String; 2] {
+        [self.config_now().to_string(), self.preprocessor.to_string()]
+    }
+
     /// Its `config.json` with the classes as they are now.
     fn config_now(&self) -> Value {
         let mut config = self.config.as_object().cloned().unwrap_or_default();

@@ -5,6 +5,7 @@
 mod stem;
 mod network;
 mod rollout;
+mod onnx;
 mod summary;
 pub mod hugging_face;
 

@@ -9,8 +9,8 @@ use crate::model::transformer::{ZEROS, weight_init};
 /// A stem's layers: convolutions, if any, then the projection to tokens.
 #[derive(Debug)]
 pub(super) struct StemLayers {
-    convolutions: Vec<ConvNorm>,
-    projection: nn::Conv2D,
+    pub(super) convolutions: Vec<ConvNorm>,
+    pub(super) projection: nn::Conv2D,
 }
 
 impl StemLayers {
@@ -40,9 +40,9 @@ impl ModuleT for StemLayers {
 
 /// A convolution, batch norm, GELU.
 #[derive(Debug)]
-struct ConvNorm {
-    conv: nn::Conv2D,
-    norm: nn::BatchNorm,
+pub(super) struct ConvNorm {
+    pub(super) conv: nn::Conv2D,
+    pub(super) norm: nn::BatchNorm,
 }
 
 impl ConvNorm {

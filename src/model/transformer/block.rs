@@ -25,9 +25,11 @@ pub(crate) struct BlockConfig {
 pub(crate) struct Block {
     pub(crate) norm1: nn::LayerNorm,
     pub(crate) attention: Attention,
-    norm2: nn::LayerNorm,
-    fc1: nn::Linear,
-    fc2: nn::Linear,
+    pub(super) norm2: nn::LayerNorm,
+    pub(super) fc1: nn::Linear,
+    pub(super) fc2: nn::Linear,
+    /// Layer norm's epsilon.
+    pub(super) eps: f64,
     dropout: f64,
     skipped: f64,
 }
@@ -42,6 +44,7 @@ impl Block {
             norm2: layer_norm(&vs / "norm2", dim, eps),
             fc1: linear(&vs / "mlp" / "fc1", dim, hidden, ws_init),
             fc2: linear(&vs / "mlp" / "fc2", hidden, dim, ws_init),
+            eps,
             dropout: config.dropout,
             skipped,
         }
@@ -77,7 +80,7 @@ impl Block {
 #[derive(Debug)]
 pub(crate) struct Attention {
     pub(crate) qkv: nn::Linear,
-    proj: nn::Linear,
+    pub(super) proj: nn::Linear,
     pub(crate) num_heads: i64,
     dropout: f64,
 }
@@ -115,8 +118,13 @@ impl Attention {
 
     /// Some of the rows of `qkv`: the first third are the query's, then come the key's and the value's.
     fn project(&self, tokens: &Tensor, row: i64, n_rows: i64) -> Tensor {
+        let (weight, bias) = self.rows(row, n_rows);
+        tokens.linear(&weight, bias.as_ref())
+    }
+
+    pub(super) fn rows(&self, row: i64, n_rows: i64) -> (Tensor, Option<Tensor>) {
         let bias = self.qkv.bs.as_ref().map(|bias| bias.narrow(0, row, n_rows));
-        tokens.linear(&self.qkv.ws.narrow(0, row, n_rows), bias.as_ref())
+        (self.qkv.ws.narrow(0, row, n_rows), bias)
     }
 }
 

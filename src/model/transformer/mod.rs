@@ -3,6 +3,7 @@
 mod layers;
 mod block;
 mod rollout;
+mod onnx;
 
 pub(crate) use block::{Block, BlockConfig};
 #[cfg(test)]

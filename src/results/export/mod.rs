@@ -1,10 +1,11 @@
 //! A trained network as files that other programs load without this crate.
 //!
-//! Every export is a folder of three files: [`WEIGHTS_FILE`] and [`CONFIG_FILE`] in one of two forms (see [`Form`]), and the same
-//! network as TorchScript, [`TORCHSCRIPT_FILE`]. All of them hold 32-bit floats, take log-mel views `(batch, 1, n_mels, n_frames)`
-//! and give logits `(batch, num_classes)`.
+//! Every export of a checkpoint is a folder of four files: [`WEIGHTS_FILE`] and [`CONFIG_FILE`] in one of two forms (see [`Form`]), the same
+//! network as TorchScript, [`TORCHSCRIPT_FILE`], and as ONNX, [`ONNX_FILE`]. All of them take log-mel views `(batch, 1, n_mels, n_frames)`
+//! and give logits `(batch, num_classes)`, in 32-bit floats; the ONNX file may hold [`Weights::Int8`] inside.
 
 mod config;
+mod onnx;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::files::staging::Staging;
 use crate::model::names::parts_of;
+pub use crate::model::onnx::Weights;
+use crate::model::pretrained::Pretrained;
 use crate::model::tensors::{self, Precision};
 use crate::model::tiny_ast::{TinyAst, hugging_face};
 use crate::training::checkpoint::{self, Checkpoint};
@@ -28,6 +31,9 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 pub const CONFIG_FILE: &str = "config.json";
 /// The network with its weights as TorchScript: `torch.jit.load` in Python, `torch::jit::load` in C++.
 pub const TORCHSCRIPT_FILE: &str = "model.pt";
+
+/// The network with its weights as ONNX, opset 17, for the runtimes of every language. Its metadata hold labels, mel settings and calibration.
+pub const ONNX_FILE: &str = "model.onnx";
 
 /// The example that a trace is made with. More than one clip, for what a size of one would let through unseen.
 const TRACED_BATCH: i64 = 2;
@@ -60,15 +66,42 @@ pub struct Exported {
 /// # Errors
 /// [`Error::StageMissing`] and [`Error::Checkpoint`] for the checkpoint; [`Error::Io`] when the folder cannot be written, [`Error::Torch`] when libtorch cannot trace the network.
 pub fn export(checkpoint: &Path, folder: &Path) -> Result<Exported> {
+    export_with(checkpoint, folder, Weights::Float)
+}
+
+/// [`export()`] with the matrices of [`ONNX_FILE`] held as one pleases.
+///
+/// # Errors
+/// As [`export()`].
+pub fn export_with(checkpoint: &Path, folder: &Path, weights: Weights) -> Result<Exported> {
     let mut network = checkpoint::load(checkpoint, Device::Cpu)?;
     // A trace takes up weights as constants, and refuses those that wait for a gradient.
     network.vs.freeze();
     let form = Form::of(&network.info.model);
     let staging = Staging::inside(folder)?;
-    write(&network, form, staging.path()).map_err(|error| staging.renamed(error))?;
-    staging.move_files(&[WEIGHTS_FILE, CONFIG_FILE, TORCHSCRIPT_FILE])?;
+    write(&network, form, weights, staging.path()).map_err(|error| staging.renamed(error))?;
+    staging.move_files(&[WEIGHTS_FILE, CONFIG_FILE, TORCHSCRIPT_FILE, ONNX_FILE])?;
     let (input_size, num_classes) = (network.info.model.input_size, network.info.labels.len());
     Ok(Exported { folder: folder.to_path_buf(), form, input_size, num_classes })
+}
+
+/// Writes a checkpoint's network as ONNX alone.
+///
+/// # Errors
+/// As [`export()`].
+pub fn onnx(checkpoint: &Path, file: &Path) -> Result<()> {
+    let network = checkpoint::load(checkpoint, Device::Cpu)?;
+    files::write_bytes(file, &onnx::of_checkpoint(&network, Weights::Float)?)
+}
+
+/// Writes a CED or an AST into a folder as transformers loads it ([`Pretrained::save`]), with the same network as ONNX beside.
+///
+/// # Errors
+/// As [`Pretrained::save`].
+pub fn export_pretrained(network: &Pretrained, folder: &Path, weights: Weights) -> Result<()> {
+    let file = onnx::of_pretrained(network, weights)?;
+    network.save(folder)?;
+    files::write_bytes(&folder.join(ONNX_FILE), &file)
 }
 
 impl Form {
@@ -77,8 +110,9 @@ impl Form {
     }
 }
 
-fn write(network: &Checkpoint, form: Form, folder: &Path) -> Result<()> {
+fn write(network: &Checkpoint, form: Form, in_onnx: Weights, folder: &Path) -> Result<()> {
     let Checkpoint { info, model, vs, familiarity } = network;
+    files::write_bytes(&folder.join(ONNX_FILE), &onnx::of_checkpoint(network, in_onnx)?)?;
     let weights = folder.join(WEIGHTS_FILE);
     let config = match form {
         Form::HuggingFace => {
@@ -116,7 +150,11 @@ impl fmt::Display for Exported {
             Form::TinyAst => "under our own names",
         };
         let (n_mels, n_frames) = self.input_size;
-        writeln!(f, "{}: {WEIGHTS_FILE} and {CONFIG_FILE} {form}, {TORCHSCRIPT_FILE}", self.folder.display())?;
+        writeln!(
+            f,
+            "{}: {WEIGHTS_FILE} and {CONFIG_FILE} {form}, {TORCHSCRIPT_FILE}, {ONNX_FILE}",
+            self.folder.display()
+        )?;
         write!(f, "views (batch, 1, {n_mels}, {n_frames}) → logits (batch, {})", self.num_classes)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::classifier::{Classifier, Prediction};
+use super::classifier::Classifier;
+use super::prediction::Prediction;
 use crate::config::Config;
 use crate::dataset::catalog::{Walk, audio_files, passed_over};
 use crate::error::{Error, Result};

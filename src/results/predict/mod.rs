@@ -1,14 +1,33 @@
-//! Classifying recordings with a checkpoint alone: it brings labels, settings and weights.
+//! Classifying recordings with a trained network alone: it brings labels, settings and weights.
 
+mod prediction;
+#[cfg(feature = "network")]
+mod hearing;
+#[cfg(feature = "torch")]
 mod classifier;
+#[cfg(feature = "onnx")]
+mod onnx;
+#[cfg(feature = "torch")]
 mod listening;
+#[cfg(feature = "torch")]
 mod recognize;
+#[cfg(feature = "torch")]
 mod folder;
+#[cfg(feature = "torch")]
 mod examples;
 
-pub(crate) use classifier::SILENCE_DBFS;
-pub use classifier::{Classifier, NONE_OF_THESE, Prediction, RELEASED, Standing, Window};
+#[cfg(feature = "torch")]
+pub use classifier::{Classifier, RELEASED};
+#[cfg(feature = "torch")]
 pub use examples::copy_examples;
+#[cfg(feature = "torch")]
 pub use folder::{FolderPredictions, predict_folder};
+#[cfg(feature = "torch")]
 pub use listening::Listening;
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxClassifier;
+#[cfg(feature = "torch")]
+pub(crate) use prediction::SILENCE_DBFS;
+pub use prediction::{NONE_OF_THESE, Prediction, Standing, Window};
+#[cfg(feature = "torch")]
 pub use recognize::Recognize;

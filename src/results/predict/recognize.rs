@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::classifier::{Classifier, Prediction};
+use super::classifier::Classifier;
 use super::listening::Listening;
+use super::prediction::Prediction;
 use crate::error::Result;
 use crate::front_end::audio::Waveform;
 
