@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook run-esc10 own-data unknown five-folds ablation first-recipe check-released bench bench-notebook bench-kernel-starts setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds ablation first-recipe check-released bench bench-notebook bench-kernel-starts setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ test: ## Format, lints, Rust tests, the runner's tests, the notebook on the demo
 test-export: ## Load exported networks in Python as the README says, compare logits (PyTorch and transformers, several GB)
 	$(PREPARE) test-export
 
-test-browser: ## The notebook worked in JupyterLab by way of an installed Chromium; screenshots in target/browser
+test-browser: ## The exported page, and the notebook worked in JupyterLab, by way of an installed Chromium; screenshots in target/browser
 	$(PREPARE) test-browser
 
 lab: ## Open the notebook in JupyterLab, kernel ready
@@ -38,6 +38,9 @@ lab: ## Open the notebook in JupyterLab, kernel ready
 
 notebook: ## Like run, and store the outputs in the notebook itself
 	$(PREPARE) notebook
+
+page-runtime: ## Build what runs in the page that `export --page` makes, after a change of front end or network
+	$(PREPARE) page-runtime
 
 run-esc10: ## Run the notebook on the recordings that ESC10_DIR/make_archive.py packs, served as an archive on this machine
 	$(PREPARE) run-esc10

@@ -16,6 +16,7 @@ import jupyter
 import kernel
 import lab
 import libtorch
+import page
 import prerequisites
 import study
 from steps import ROOT, TARGET, Clock, SetupError, say
@@ -65,10 +66,11 @@ def test(clock: Clock) -> None:
 
 
 def test_browser(clock: Clock) -> None:
-    """The notebook in a real JupyterLab, by way of Chromium."""
+    """The page that is exported and the notebook in a real JupyterLab, by way of Chromium."""
     chromium = browser.find_chromium()
-    set_up(clock)
+    folder = set_up(clock)
     browser.install(clock)
+    page.test(clock, folder, chromium)
     browser.test(clock, chromium)
 
 
@@ -101,6 +103,7 @@ COMMANDS = {
     "test": test,
     "test-export": with_libtorch(export.check),
     "test-browser": test_browser,
+    "page-runtime": page.build,
     "run-esc10": run_esc10,
     "own-data": with_libtorch(study.own_data),
     "unknown": with_libtorch(study.unknown),

@@ -34,6 +34,7 @@ pub struct TrainConfig {
     /// What is done to the clips while training.
     pub augment: AugmentConfig,
     /// The most training clips used, the same number of each class.
+    #[serde(deserialize_with = "at_most_all")]
     pub max_clips: usize,
     /// How far rare classes are met as often as frequent ones, 0 to 1: an epoch has as many clips as ever, of a class in proportion to
     /// its number of clips to the power of 1 less this.
@@ -225,6 +226,12 @@ pub enum DeviceChoice {
     Cuda,
     /// Apple's GPU.
     Mps,
+}
+
+/// A number written where numbers are longer: "all" there is all here, too.
+fn at_most_all<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<usize, D::Error> {
+    let n = u64::deserialize(deserializer)?;
+    Ok(usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub(crate) mod hash;
 pub(crate) mod content;
 pub(crate) mod names;
 pub mod npy;
+mod bar;
 pub mod progress;
 #[cfg(feature = "download")]
 pub(crate) mod http;

@@ -1,9 +1,8 @@
 //! Progress on stdout: a bar in a terminal, else whole lines, throttled, because a notebook shows output line by line.
 
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::bar::Bar;
 
 /// The least time between two lines, so that a fast stage prints its summary alone.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -50,14 +49,14 @@ pub struct Progress {
     started: Instant,
     printed: Instant,
     interval: Duration,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
 }
 
 impl Progress {
     /// Starts the clock. `total` is `None` when a stream does not say how long it is.
     pub fn new(label: impl Into<String>, unit: Unit, total: Option<u64>) -> Self {
         let (label, now) = (label.into(), Instant::now());
-        let bar = io::stdout().is_terminal().then(|| bar(&label, total));
+        let bar = Bar::new(&label, total);
         Progress { label, unit, total, done: 0, started: now, printed: now, interval: INTERVAL, bar }
     }
 
@@ -70,8 +69,7 @@ impl Progress {
     pub fn add(&mut self, n: u64) {
         self.done += n;
         if let Some(bar) = &self.bar {
-            bar.set_position(self.done);
-            bar.set_message(self.line(self.started.elapsed()));
+            bar.set(self.done, self.line(self.started.elapsed()));
         } else if self.printed.elapsed() >= self.interval {
             self.printed = Instant::now();
             println!("{}", self.line(self.started.elapsed()));
@@ -86,14 +84,14 @@ impl Progress {
     /// Takes the bar away and prints nothing: for a stage that has words of its own.
     pub fn clear(self) {
         if let Some(bar) = self.bar {
-            bar.finish_and_clear();
+            bar.clear();
         }
     }
 
     /// Prints the summary line and returns the time taken.
     pub fn finish(self) -> Duration {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.clear();
         }
         let elapsed = self.started.elapsed();
         let (amount, name) = (self.unit.amount(self.done), self.unit.name());
@@ -113,17 +111,6 @@ impl Progress {
             None => format!("{}: {done} {name}, {rate}", self.label),
         }
     }
-}
-
-/// A bar on stdout before the line that others get; without a total, a line that grows.
-fn bar(label: &str, total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stdout());
-    let template = if total.is_some() { "{wide_bar} {msg}" } else { "{msg}" };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_message(label.to_owned());
-    bar
 }
 
 #[cfg(test)]

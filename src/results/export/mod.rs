@@ -6,6 +6,8 @@
 
 mod config;
 mod onnx;
+#[cfg(feature = "pipeline")]
+mod page;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use tch::nn::ModuleT;
 use tch::{CModule, Device, Kind, TchError, Tensor};
 
 use self::config::{TinyAstFile, ViTFile};
+#[cfg(feature = "pipeline")]
+pub use self::page::{PAGE_FILE, page};
 use crate::config::TinyAstConfig;
 use crate::error::{Error, Result};
 use crate::files;
