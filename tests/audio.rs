@@ -489,6 +489,17 @@ fn opposite_channels_cancel() {
 }
 
 #[test]
+fn what_a_lossy_format_leaves_of_opposite_channels_is_silence_too() {
+    for name in ["cancels.ogg", "cancels.opus", "cancels.mp3"] {
+        let sound = audio::read(&fixture(name)).unwrap();
+        assert!(sound.samples.len() > 20_000 && sound.samples.iter().all(|sample| *sample == 0.0), "{name}");
+    }
+    // One channel is another's negative but for a tone of its own, 20 dB below.
+    let sound = audio::read(&fixture("nearly-cancels.ogg")).unwrap();
+    assert!(sound.samples.iter().any(|sample| sample.abs() > 0.01));
+}
+
+#[test]
 fn longer_than_the_limit_is_refused_before_it_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.wav");

@@ -3,6 +3,7 @@
 #[cfg(feature = "torch")]
 pub mod device;
 pub mod views;
+#[cfg(any(feature = "onnx", test))]
 pub mod resize;
 pub mod augment;
 #[cfg(feature = "torch")]

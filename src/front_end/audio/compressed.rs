@@ -13,6 +13,7 @@ use symphonia::core::io::{MediaSource, MediaSourceStream, ReadBytes, ReadOnlySou
 use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MpaReader, OggReader, WavReader};
 use symphonia::default::get_codecs;
 
+use super::balance::Balance;
 use super::content::{Container, codec_name, sniff};
 use super::mpeg::Part;
 use super::ogg::Link;
@@ -253,6 +254,7 @@ fn decode_stream(
     if decoded.samples.is_empty() {
         return Err(refuse(path, None, "at least one frame of samples", "none"));
     }
+    decoded.balance.settle(&mut decoded.samples);
     Ok(Waveform { samples: decoded.samples, sample_rate: decoded.sample_rate })
 }
 
@@ -269,6 +271,7 @@ fn check_sound_decoder(params: &AudioCodecParameters, path: &Path) -> Result<()>
 #[derive(Default)]
 struct Decoded {
     samples: Vec<f32>,
+    balance: Balance,
     sample_rate: u32,
     /// The most frames in one packet.
     block_len: usize,
@@ -292,6 +295,7 @@ impl Decoded {
         let channels = buffer.spec().channels().count().max(1);
         let frames = self.interleaved.chunks_exact(channels);
         self.samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        self.balance.count(&self.interleaved, channels, &self.samples[done..]);
         check_samples(&self.samples[done..], done, |_| None, path)
     }
 }

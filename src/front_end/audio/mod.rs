@@ -6,6 +6,7 @@
 
 mod waveform;
 mod write;
+mod balance;
 mod pcm;
 mod tags;
 mod riff;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use opus_pure::{MAX_PACKET_SAMPLES, OpusDecoder, OpusMSDecoder};
 
+use super::balance::Balance;
 use super::ogg::{self, Link};
 use super::waveform::{Source, Waveform, check_channels, check_length, check_samples, refuse};
 use crate::error::Result;
@@ -57,8 +58,16 @@ struct Map {
 
 /// Decodes one stream of a link to mono, without what the encoder added at both ends.
 pub(super) fn decode(source: &mut impl Source, link: &Link, serial: u32, path: &Path) -> Result<Waveform> {
-    let mut stream =
-        Stream { head: None, decoder: None, n_packets: 0, frames: Vec::new(), samples: Vec::new(), last: None, path };
+    let mut stream = Stream {
+        head: None,
+        decoder: None,
+        n_packets: 0,
+        frames: Vec::new(),
+        samples: Vec::new(),
+        balance: Balance::default(),
+        last: None,
+        path,
+    };
     ogg::packets(source, link, serial, path, |packet, granule| stream.take(packet, granule))?;
     stream.finish()
 }
@@ -70,6 +79,7 @@ struct Stream<'a> {
     /// What a packet decodes to, interleaved.
     frames: Vec<f32>,
     samples: Vec<f32>,
+    balance: Balance,
     /// The frame that the stream ends before, counted from the encoder's first.
     last: Option<u64>,
     path: &'a Path,
@@ -109,9 +119,11 @@ impl Stream<'_> {
         }
         let n_frames = decoder.decode(packet, &mut self.frames).map_err(|error| broken(error.to_string()))?;
         check_length((done + n_frames) as u64, SAMPLE_RATE, self.path)?;
-        let frames = self.frames[..n_frames * head.channels].chunks_exact(head.channels);
-        let scale = head.gain / head.channels as f32;
-        self.samples.extend(frames.map(|frame| frame.iter().sum::<f32>() * scale));
+        let interleaved = &mut self.frames[..n_frames * head.channels];
+        interleaved.iter_mut().for_each(|sample| *sample *= head.gain);
+        let frames = interleaved.chunks_exact(head.channels);
+        self.samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / head.channels as f32));
+        self.balance.count(interleaved, head.channels, &self.samples[done..]);
         check_samples(&self.samples[done..], done, |_| None, self.path)
     }
 
@@ -124,6 +136,7 @@ impl Stream<'_> {
         if self.samples.is_empty() {
             return Err(refuse(self.path, None, "at least one frame of samples", "none"));
         }
+        self.balance.settle(&mut self.samples);
         Ok(Waveform { samples: self.samples, sample_rate: SAMPLE_RATE })
     }
 }

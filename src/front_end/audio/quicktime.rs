@@ -4,6 +4,7 @@
 use std::io::SeekFrom;
 use std::path::Path;
 
+use super::balance::Balance;
 use super::mp4::{atoms, sound_track, u16_at, u32_at, u64_at};
 use super::pcm::Sample;
 use super::waveform::{Source, Waveform, check_channels, check_length, check_sample_rate, check_samples, refuse};
@@ -70,6 +71,7 @@ impl Track {
         // No more room is made than the file could fill.
         let n_frames = self.chunks.iter().map(|(_, frames)| frames).sum::<u64>().min(end / frame_len as u64);
         let mut samples = Vec::with_capacity(n_frames as usize);
+        let mut balance = Balance::default();
         let mut block = vec![0; (BLOCK_LEN / frame_len).max(1) * frame_len];
         for (start, frames) in &self.chunks {
             let (start, length) = (from.saturating_add(*start), frames * frame_len as u64);
@@ -90,11 +92,12 @@ impl Track {
                     block[..n].chunks_exact_mut(self.sample.n_bytes()).for_each(<[u8]>::reverse);
                 }
                 let done = samples.len();
-                self.sample.append_mono(&block[..n], self.channels, &mut samples);
+                self.sample.append_mono(&block[..n], self.channels, &mut samples, &mut balance);
                 check_samples(&samples[done..], done, |_| None, path)?;
                 left -= n;
             }
         }
+        balance.settle(&mut samples);
         Ok(Waveform { samples, sample_rate: self.sample_rate })
     }
 }

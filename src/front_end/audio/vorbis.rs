@@ -5,6 +5,7 @@ use std::path::Path;
 use lewton::audio::{PreviousWindowRight, read_audio_packet_generic};
 use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
 
+use super::balance::Balance;
 use super::ogg::{self, Link};
 use super::waveform::{Source, Waveform, check_channels, check_length, check_sample_rate, check_samples, refuse};
 use crate::error::Result;
@@ -16,6 +17,7 @@ pub(super) fn decode(source: &mut impl Source, link: &Link, serial: u32, path: &
         headers: Headers::default(),
         window: PreviousWindowRight::new(),
         samples: Vec::new(),
+        balance: Balance::default(),
         pages: None,
     };
     let mut n_packets = 0;
@@ -45,6 +47,7 @@ struct Stream<'a> {
     headers: Headers,
     window: PreviousWindowRight,
     samples: Vec<f32>,
+    balance: Balance,
     pages: Option<Pages>,
 }
 
@@ -97,6 +100,8 @@ impl Stream<'_> {
         check_length((done + n_frames) as u64, ident.audio_sample_rate, self.path)?;
         let n_channels = channels.len() as f32;
         self.samples.extend((0..n_frames).map(|n| channels.iter().map(|channel| channel[n]).sum::<f32>() / n_channels));
+        channels.iter().for_each(|channel| self.balance.count_channel(channel, channels.len()));
+        self.balance.count_mono(&self.samples[done..]);
         check_samples(&self.samples[done..], done, |_| None, self.path)
     }
 
@@ -116,6 +121,7 @@ impl Stream<'_> {
         if self.samples.is_empty() {
             return Err(refuse(self.path, None, "at least one frame of samples", "none"));
         }
+        self.balance.settle(&mut self.samples);
         Ok(Waveform { samples: self.samples, sample_rate: rate })
     }
 }

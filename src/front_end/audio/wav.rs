@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavReader, WavSpec};
 
+use super::balance::Balance;
 use super::compressed;
 use super::pcm::Sample;
 use super::riff::{Layout, MP3, find_samples};
@@ -78,18 +79,20 @@ fn decode_pcm(source: &mut impl Read, layout: &Layout, sample: Sample, path: &Pa
     check_length(layout.n_frames(), layout.sample_rate(), path)?;
     let frame_len = usize::from(layout.frame_len());
     let mut samples = Vec::with_capacity(layout.n_frames() as usize);
+    let mut balance = Balance::default();
     let mut left = layout.data_len as usize;
     let mut block = vec![0; left.min(BLOCK_LEN / frame_len * frame_len)];
     while left > 0 {
         let n = left.min(block.len());
         source.read_exact(&mut block[..n]).map_err(Error::io("read", path))?;
         let done = samples.len();
-        sample.append_mono(&block[..n], usize::from(layout.channels()), &mut samples);
+        sample.append_mono(&block[..n], usize::from(layout.channels()), &mut samples, &mut balance);
         if sample == Sample::F32 {
             let offset = |frame: usize| Some(layout.data_start + (frame * frame_len) as u64);
             check_samples(&samples[done..], done, offset, path)?;
         }
         left -= n;
     }
+    balance.settle(&mut samples);
     Ok(Waveform { samples, sample_rate: layout.sample_rate() })
 }

@@ -6,9 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tch::Device;
 
-use super::{Weights, onnx};
+use super::onnx;
 use crate::error::Result;
 use crate::files;
+use crate::model::onnx::Weights;
 use crate::training::checkpoint;
 
 /// The page's name in its folder.

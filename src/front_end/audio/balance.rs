@@ -1,0 +1,107 @@
+//! Whether the channels of a recording cancel each other when they are mixed.
+//!
+//! Two channels that are each other's negative, as a cable with one plug reversed makes them, are silence as mono. A lossy format leaves a rest of
+//! rounding noise, which would be taken for the sound.
+
+/// The share of the channels' power that is left of channels that cancel, at most: 30 dB below. By chance none do; two microphones'
+/// correlation would have to be −0.998.
+const CANCELLED: f64 = 1e-3;
+/// Sums side by side, which a processor adds up at once.
+const LANES: usize = 8;
+
+/// The power of the channels apart, and together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Balance {
+    /// Squares added up over frames, of each the mean over channels.
+    apart: f64,
+    /// Of the frames' means.
+    together: f64,
+}
+
+impl Balance {
+    /// Counts interleaved frames and what they were mixed to; one channel has nothing to cancel.
+    pub(super) fn count(&mut self, interleaved: &[f32], channels: usize, mono: &[f32]) {
+        if channels > 1 {
+            self.apart += power(interleaved) / channels as f64;
+            self.together += power(mono);
+        }
+    }
+
+    /// Counts one channel of `channels`.
+    pub(super) fn count_channel(&mut self, samples: &[f32], channels: usize) {
+        self.apart += power(samples) / channels as f64;
+    }
+
+    /// Counts what all channels were mixed to.
+    pub(super) fn count_mono(&mut self, mono: &[f32]) {
+        self.together += power(mono);
+    }
+
+    /// Makes silence of what is left of channels that cancel each other: it is no sound of the recording.
+    pub(super) fn settle(self, mono: &mut [f32]) {
+        if self.together < CANCELLED * self.apart {
+            mono.fill(0.0);
+        }
+    }
+}
+
+fn power(samples: &[f32]) -> f64 {
+    let mut total = 0.0;
+    // Not so many that a sum in 32 bits would lose them.
+    for block in samples.chunks(1 << 12) {
+        let mut lanes = [0f32; LANES];
+        let (whole, rest) = block.as_chunks::<LANES>();
+        for values in whole {
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane += value * value;
+            }
+        }
+        let rest: f32 = rest.iter().map(|value| value * value).sum();
+        total += f64::from(lanes.iter().sum::<f32>() + rest);
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A channel, and another that is its negative but for a share of something else.
+    fn settled(rest: f32) -> Vec<f32> {
+        let frames: Vec<[f32; 2]> = (0..10_001)
+            .map(|n| {
+                let (sound, other) = ((n as f32 * 0.1).sin(), (n as f32 * 0.37).sin());
+                [sound, rest * other - sound]
+            })
+            .collect();
+        let mut mono: Vec<f32> = frames.iter().map(|[left, right]| (left + right) / 2.0).collect();
+        let mut balance = Balance::default();
+        balance.count(frames.as_flattened(), 2, &mono);
+        balance.settle(&mut mono);
+        mono
+    }
+
+    #[test]
+    fn what_is_left_of_channels_that_cancel_is_silence() {
+        for (rest, silent) in [(0.0, true), (0.02, true), (0.2, false), (1.0, false)] {
+            assert_eq!(settled(rest).iter().all(|sample| *sample == 0.0), silent, "{rest}");
+        }
+    }
+
+    #[test]
+    fn one_channel_and_silence_stay_as_they_are() {
+        let mut mono = vec![1e-6f32, -1e-6];
+        let mut balance = Balance::default();
+        balance.count(&[1e-6, -1e-6], 1, &mono);
+        balance.settle(&mut mono);
+        assert_eq!(mono, [1e-6, -1e-6]);
+    }
+
+    #[test]
+    fn every_sample_counts() {
+        let samples: Vec<f32> = (0..9_999).map(|n| n as f32 / 1e4).collect();
+        let expected: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        assert!((power(&samples) / expected - 1.0).abs() < 1e-6);
+        assert_eq!(power(&[3.0, 4.0]), 25.0);
+    }
+}
