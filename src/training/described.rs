@@ -7,6 +7,13 @@ use crate::dataset::metadata::FeatureSettings;
 use crate::front_end::features::FEATURE_VERSION;
 use crate::training::calibration::Calibration;
 
+/// The key of an exported file's metadata under which [`CheckpointInfo`] stands as JSON.
+pub const INFO_KEY: &str = "audio_transformer";
+/// The key of what a recording is compared with ([`Reference`](super::reference::Reference)), as JSON.
+pub const FAMILIARITY_KEY: &str = "familiarity";
+/// What an exported network gives, by name. The last is there where it knows how the recordings lie that it was trained on.
+pub const OUTPUTS: [&str; 3] = ["logits", "embedding", "familiarity"];
+
 /// What a checkpoint knows beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointInfo {

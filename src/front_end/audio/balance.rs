@@ -27,14 +27,12 @@ impl Balance {
         }
     }
 
-    /// Counts one channel of `channels`.
-    pub(super) fn count_channel(&mut self, samples: &[f32], channels: usize) {
-        self.apart += power(samples) / channels as f64;
-    }
-
-    /// Counts what all channels were mixed to.
-    pub(super) fn count_mono(&mut self, mono: &[f32]) {
-        self.together += power(mono);
+    /// The same of channels one after another.
+    pub(super) fn count_planar(&mut self, channels: &[Vec<f32>], mono: &[f32]) {
+        if channels.len() > 1 {
+            self.apart += channels.iter().map(|channel| power(channel)).sum::<f64>() / channels.len() as f64;
+            self.together += power(mono);
+        }
     }
 
     /// Makes silence of what is left of channels that cancel each other: it is no sound of the recording.

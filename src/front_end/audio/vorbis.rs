@@ -100,8 +100,7 @@ impl Stream<'_> {
         check_length((done + n_frames) as u64, ident.audio_sample_rate, self.path)?;
         let n_channels = channels.len() as f32;
         self.samples.extend((0..n_frames).map(|n| channels.iter().map(|channel| channel[n]).sum::<f32>() / n_channels));
-        channels.iter().for_each(|channel| self.balance.count_channel(channel, channels.len()));
-        self.balance.count_mono(&self.samples[done..]);
+        self.balance.count_planar(&channels, &self.samples[done..]);
         check_samples(&self.samples[done..], done, |_| None, self.path)
     }
 

@@ -21,7 +21,7 @@ pub struct Ast {
     pub(super) norm: nn::LayerNorm,
     pub(super) head_norm: nn::LayerNorm,
     pub(super) head: nn::Linear,
-    pub(super) dropout: f64,
+    dropout: f64,
 }
 
 impl Ast {

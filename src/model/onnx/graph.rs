@@ -306,10 +306,8 @@ impl Graph {
     /// A constant as often as another value has rows: `(1, ..)` → `(batch, ..)`, of which the other has three axes, too.
     pub(crate) fn once_each(&mut self, name: &str, x: &Value, other: &Value) -> Value {
         let shape = self.op(name, "Shape", &[other], &[]);
-        let batch = {
-            let first = self.integers(&[0]);
-            self.op(name, "Gather", &[&shape, &first], &[("axis", Attribute::Integer(0))])
-        };
+        let first = self.integers(&[0]);
+        let batch = self.op(name, "Gather", &[&shape, &first], &[("axis", Attribute::Integer(0))]);
         let rest = self.integers(&[1, 1]);
         let shape = self.concat(name, 0, &[&batch, &rest]);
         self.op(name, "Expand", &[x, &shape], &[])

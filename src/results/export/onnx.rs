@@ -5,17 +5,11 @@ use serde_json::json;
 use crate::error::Result;
 use crate::model::onnx::{Graph, Side, Weights};
 use crate::model::pretrained::{Architecture, Pretrained};
-use crate::model::tensors::INFO_KEY;
 use crate::training::checkpoint::Checkpoint;
+use crate::training::described::{FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
 
 /// The key of the labels, a list as JSON in the order of the logits.
 const LABELS_KEY: &str = "labels";
-/// The key of what a recording is compared with to tell whether it is like those trained on, as JSON.
-pub const FAMILIARITY_KEY: &str = "familiarity";
-
-/// Names of what a network gives. The last is there where it knows how the recordings lie that it was trained on.
-pub const OUTPUTS: [&str; 3] = ["logits", "embedding", "familiarity"];
-
 /// The file of a checkpoint's network: views `(batch, 1, n_mels, n_frames)` → logits `(batch, classes)`, what the head sees
 /// `(batch, embed_dim)` and, where the checkpoint knows how recordings like its own lie, whitened numbers `(batch, n)` to be compared with
 /// the means in the metadata.

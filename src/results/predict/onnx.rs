@@ -16,15 +16,9 @@ use crate::config::View;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
-use crate::training::described::CheckpointInfo;
+use crate::training::described::{CheckpointInfo, FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
 use crate::training::reference::Reference;
 use crate::training::{resize, views};
-
-/// Keys of the metadata, as `export` writes them.
-const INFO_KEY: &str = "audio_transformer";
-const FAMILIARITY_KEY: &str = "familiarity";
-/// What the network gives, in its order.
-const OUTPUTS: [&str; 3] = ["logits", "embedding", "familiarity"];
 
 /// A trained network in an ONNX file, with everything that turns a recording into what it takes. It answers as a `Classifier` does of the
 /// checkpoint that the file was exported from.
