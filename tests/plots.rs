@@ -122,6 +122,23 @@ fn every_picture_is_an_image_with_words_and_well_formed_markup() {
     }
 }
 
+/// Contrast on either page is tested where colours are defined; no picture has any that is not among those.
+#[test]
+fn every_colour_of_every_picture_has_a_rendering_on_dark_pages_or_lies_on_a_heat_map() {
+    let on_heat_maps = ["#020202", "#FDFDFD"];
+    for picture in one_of_each("a clip", &names(10)) {
+        let svg = roxmltree::Document::parse(picture.svg()).unwrap();
+        let style = svg.descendants().find(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "style"))).unwrap();
+        let style = style.text().unwrap();
+        assert!(style.starts_with("@media (prefers-color-scheme: dark) {"), "{style}");
+        for (node, attribute) in svg.descendants().flat_map(|node| ["fill", "stroke"].map(|name| (node, name))) {
+            let Some(color) = node.attribute(attribute).filter(|color| *color != "none") else { continue };
+            let is_rendered = style.contains(&format!("[{attribute}=\"{color}\"]"));
+            assert!(is_rendered || on_heat_maps.contains(&color), "{attribute} {color} in {picture:?}");
+        }
+    }
+}
+
 #[test]
 fn hostile_labels_stay_text_in_pictures() {
     let labels: Vec<String> = vec![HOSTILE.into(); 3];
@@ -138,13 +155,14 @@ fn hostile_labels_stay_text_in_pictures() {
 fn a_heat_map_is_one_image_and_not_a_shape_per_cell() {
     let spectrogram = plot::mel_spectrogram(noise(64, 313).view(), &axes(64, 5.0), "a clip").unwrap();
     let patches = plot::patches(noise(64, 64).view(), (8, 8), &axes(64, 5.0)).unwrap();
-    for (picture, rest) in [(spectrogram, 30), (patches, 200)] {
+    for (picture, rest) in [(spectrogram, 32), (patches, 200)] {
         // The map and its colour bar.
         assert_eq!(picture.svg().matches("<image ").count(), 2, "{picture:?}");
         assert!(picture.svg().matches('<').count() < 2 * rest, "{picture:?}");
     }
     let matrix = plot::confusion_matrix(Array2::<u32>::eye(50).view(), &names(50)).unwrap();
-    assert_eq!(matrix.svg().matches("<image ").count(), 1);
+    // One for a light page and one for a dark.
+    assert_eq!(matrix.svg().matches("<image ").count(), 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Pieces of HTML for the notebook: audio players, tables, and the rows, grids and cards that hold them together.
 //!
-//! No style sheets, inline styles only, and a script nowhere but in the panel of a run and the button to record: what JupyterLab's sanitizer
-//! leaves of a notebook that is not trusted yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set
+//! Inline styles, one style sheet as a piece is shown, to tell pictures the page's theme, and a script nowhere but in the panel of a run and the microphone: what
+//! JupyterLab's sanitizer leaves of a notebook that is not trusted yet still plays, reads and stands in its place. Texts take the theme's colour, because none is set
 //! here.
 
 use std::fmt::{self, Write};
@@ -13,6 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 
+/// Tells pictures the page's theme, as JupyterLab, its HTML export and VS Code name it: a picture's own style sheet sees nothing but the colour
+/// scheme of the element it stands in, and what the system prefers where nothing is said.
+const THEME: &str = "<style>.tinyast{color-scheme:light}[data-jp-theme-light=\"false\"] .tinyast,.vscode-dark .tinyast{color-scheme:dark}</style>";
+
 /// A piece of HTML, which a notebook shows when it is the last expression of a cell.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Html(String);
@@ -23,10 +27,11 @@ impl Html {
         Html(format!("<p style=\"margin:4px 0\">{}</p>", escape(text)))
     }
 
-    /// An image from its bytes, with `alt` for those who do not see it; `width` and `height` in CSS pixels.
+    /// An image from its bytes, with `alt` for those who do not see it; `width` and `height` in CSS pixels. An SVG with a rendering for dark
+    /// pages shows it where the notebook's theme is dark.
     pub(crate) fn image(mime: &str, bytes: &[u8], alt: &str, width: u32, height: u32) -> Self {
         Html(format!(
-            "<img alt=\"{}\" width=\"{width}\" height=\"{height}\" style=\"max-width:100%;height:auto\" src=\"data:{mime};base64,{}\">",
+            "<img alt=\"{}\" class=\"tinyast\" width=\"{width}\" height=\"{height}\" style=\"max-width:100%;height:auto\" src=\"data:{mime};base64,{}\">",
             escape(alt),
             STANDARD.encode(bytes)
         ))
@@ -39,7 +44,7 @@ impl Html {
 
     /// Shows the piece in an evcxr notebook, which calls this on a cell's last expression.
     pub fn evcxr_display(&self) {
-        println!("EVCXR_BEGIN_CONTENT text/html\n{}\nEVCXR_END_CONTENT", self.0);
+        println!("EVCXR_BEGIN_CONTENT text/html\n{THEME}{}\nEVCXR_END_CONTENT", self.0);
     }
 }
 

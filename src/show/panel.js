@@ -3,7 +3,8 @@
   "use strict";
   const panel = document.getElementById("PANEL_ID");
   if (!panel) return;
-  const SERIES = ["SERIES_A", "SERIES_B"];
+  // Of each curve, its colour on a light page and on a dark one.
+  const SERIES = "SERIES";
   const POLL_MS = 1000;
   const QUIET_MS = 15 * 60 * 1000;
   const { history, started, epochs: begun } = JSON.parse(panel.dataset.run);
@@ -45,37 +46,54 @@
     return made;
   }
 
+  // Round numbers, about `count` steps of 1, 2 or 5 · 10ⁿ, from at or below `low` to at or above `high`.
+  function rounded(low, high, count) {
+    const least = Math.max(high - low, 1e-3) / count;
+    const power = Math.floor(Math.log10(least));
+    const step = [1, 2, 5, 10].map((digit) => digit * 10 ** power).find((step) => step >= least * 0.999);
+    const [first, last] = [Math.floor(low / step + 1e-6), Math.ceil(Math.max(high, low + step) / step - 1e-6)];
+    // As many digits as the step has: 3 · 0.1 is 0.30000000000000004.
+    return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toFixed(Math.max(0, -power))));
+  }
+
   // One chart over epochs; `curves` are [name, values], a value null where there is none.
   function chart(title, unit, curves) {
     const [width, height, left, top, right, bottom] = [420, 230, 52, 40, 396, 190];
     // Room for as many epochs again: in a long run its first epochs are not a stroke at the edge.
     const span = Math.min(epochs, Math.max(10, 2 * curves[0][1].length));
     const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title} over epochs` });
-    svg.style.cssText = "max-width:100%;font:12px sans-serif;background:#fff;color:#222;fill:currentColor";
+    svg.setAttribute("class", "tinyast");
+    svg.style.cssText = "max-width:100%;height:auto;font:12px sans-serif;fill:currentColor";
     const values = curves.flatMap(([, points]) => points).filter((value) => value !== null);
-    const low = Math.min(...values, 0);
-    const high = Math.max(...values, low + 1e-9);
+    const ticks = rounded(Math.min(...values, 0), Math.max(...values), 4);
+    const [low, high] = [ticks[0], ticks[ticks.length - 1]];
     const x = (epoch) => left + ((right - left) * (epoch - 0.5)) / span;
     const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
     svg.append(element("text", { x: left, y: 14, "font-weight": "bold" }, `${title} (${unit})`));
-    for (const share of [0, 0.5, 1]) {
-      const value = low + share * (high - low);
+    for (const value of ticks) {
       svg.append(element("line", { x1: left, x2: right, y1: y(value), y2: y(value), stroke: "currentColor", "stroke-opacity": 0.25 }));
-      svg.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toPrecision(3)));
+      svg.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value));
     }
-    for (const epoch of new Set([1, Math.ceil(span / 2), span])) {
+    for (const epoch of rounded(0, span, 5).map((epoch) => Math.max(epoch, 1)).filter((epoch) => Number.isInteger(epoch) && epoch <= span)) {
       svg.append(element("text", { x: x(epoch), y: bottom + 17, "text-anchor": "middle" }, epoch));
     }
     svg.append(element("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, "epoch"));
     let at = left;
     curves.forEach(([name, points], i) => {
-      const color = SERIES[i];
+      const [light, dark] = SERIES[i];
+      const colored = (name, attributes) => {
+        const made = element(name, attributes);
+        made.style.color = light;
+        // Not known to older browsers, which keep the one above.
+        made.style.color = `light-dark(${light}, ${dark})`;
+        return made;
+      };
       const drawn = points.map((value, epoch) => (value === null ? null : `${x(epoch + 1)},${y(value)}`)).filter(Boolean);
       if (drawn.length === 0) return;
-      svg.append(element("polyline", { points: drawn.join(" "), fill: "none", stroke: color, "stroke-width": 2 }));
+      svg.append(colored("polyline", { points: drawn.join(" "), fill: "none", stroke: "currentColor", "stroke-width": 2 }));
       const [cx, cy] = drawn[drawn.length - 1].split(",");
-      svg.append(element("circle", { cx, cy, r: 3, fill: color }));
-      svg.append(element("line", { x1: at, x2: at + 16, y1: 28, y2: 28, stroke: color, "stroke-width": 2 }));
+      svg.append(colored("circle", { cx, cy, r: 3, fill: "currentColor" }));
+      svg.append(colored("line", { x1: at, x2: at + 16, y1: 28, y2: 28, stroke: "currentColor", "stroke-width": 2 }));
       svg.append(element("text", { x: at + 20, y: 32 }, name));
       at += 110;
     });

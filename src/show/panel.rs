@@ -29,8 +29,8 @@ pub fn panel(run: &Run) -> Html {
         "started": run.started().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
         "epochs": run.epochs(),
     });
-    let script =
-        SCRIPT.replace("PANEL_ID", &id).replace("SERIES_A", &series_hex(0)).replace("SERIES_B", &series_hex(1));
+    let series = [0, 1].map(series_hex);
+    let script = SCRIPT.replace("PANEL_ID", &id).replace("\"SERIES\"", &serde_json::json!(series).to_string());
     html::live(&id, &run.to_string(), &picture, STATIC, &script)
 }
 
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_script_has_its_placeholders_and_cannot_end_early() {
-        for placeholder in ["PANEL_ID", "SERIES_A", "SERIES_B"] {
+        for placeholder in ["PANEL_ID", "\"SERIES\""] {
             assert!(SCRIPT.contains(placeholder), "{placeholder}");
         }
         assert!(!SCRIPT.contains("</"));

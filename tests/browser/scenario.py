@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import microphone
+import themes
 import training_panel
 from cells import MOVING, Cell, Failed, check_complaints, check_finished, check_media, ran_in_turn, unloaded
 from notebook_page import SIZE, NotebookPage
@@ -67,7 +68,7 @@ class Scenario:
             ("an untrusted copy shows every picture and player", self.shown_without_trust),
             ("Run All Cells runs every cell and leaves no complaint", self.run_all),
             ("the microphone's sound becomes a file, each take another, and the next cell hears it", self.record),
-            ("every picture is there in the light and in the dark theme", self.both_themes),
+            ("every picture is there in the light and in the dark theme, on the page's own paper", self.both_themes),
             ("a stage runs again by itself", self.one_stage_again),
             ("a run in the background draws its curve, stops and goes on", self.background),
             ("an interrupted cell leaves the finished stages as they were", self.interrupt),
@@ -139,6 +140,7 @@ class Scenario:
         for theme in ("Dark", "Light"):
             self.notebook.use_theme(f"JupyterLab {theme}")
             self.check_media()
+            themes.check(self.notebook, theme.lower())
             self.notebook.photograph(self.output / f"{theme.lower()}.png")
 
     def one_stage_again(self) -> None:

@@ -10,7 +10,7 @@ use super::canvas::{
     Area, Drawn, HeatMap, LABEL_SIZE, Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, fit, write_text, write_title,
 };
 use super::checks::{ensure_finite, refuse};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use super::sound::{LEFT, MelAxes, RIGHT, Spectrogram, WIDTH, color_bar, write_limits};
 use crate::error::Result;
@@ -57,7 +57,6 @@ pub fn attention(levels: ArrayView2<f32>, axes: &MelAxes, attention: ArrayView2<
     let attended = Rect { top: heard.bottom() + below("") + TITLE_HEIGHT, ..heard };
     let bar =
         |panel: Rect| Rect { left: heard.right() - 160, top: panel.top - TITLE_HEIGHT / 2 - 7, width: 96, height: 10 };
-    let palette = colors::blues();
     let cells = (0..rows).rev().flat_map(|row| (0..columns).map(move |column| (row, column)));
     let cells = cells.map(|at| colors::level(f64::from(attention[at]), 0.0, highest)).collect();
     let x = |title: &str| Axis::linear(title, 0.0, axes.duration_s, 6);
@@ -69,9 +68,9 @@ pub fn attention(levels: ArrayView2<f32>, axes: &MelAxes, attention: ArrayView2<
         height: attended.bottom() + below("time (s)"),
         heat_maps: vec![
             spectrogram.heat_map(heard),
-            color_bar(bar(heard), colors::magma()),
-            HeatMap { place: attended, columns, cells, palette: palette.clone() },
-            color_bar(bar(attended), palette),
+            color_bar(bar(heard), Palette::Levels),
+            HeatMap { place: attended, columns, cells, palette: Palette::Shares },
+            color_bar(bar(attended), Palette::Shares),
         ],
     };
     sheet.paint(|area| {
@@ -144,7 +143,7 @@ impl Outline {
             let x = panel.left * SCALE + panel.width * SCALE * column as i32 / columns as i32;
             (x, panel.bottom() * SCALE - panel.height * SCALE * row as i32 / rows as i32)
         };
-        for (color, width) in [(colors::INK, 2 * SCALE as u32), (colors::PAPER, SCALE as u32)] {
+        for (color, width) in [(colors::BLACK, 2 * SCALE as u32), (colors::WHITE, SCALE as u32)] {
             for &(from, to) in &self.edges {
                 area.draw(&PathElement::new([at(from), at(to)], color.stroke_width(width)))?;
             }

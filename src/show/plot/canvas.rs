@@ -12,8 +12,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, RGBColor};
 
 use super::checks::refuse;
+use super::colors::{self, Page, Palette};
 use super::picture::Picture;
-use super::{colors, png};
+use super::png;
 use crate::error::Result;
 use crate::show::html::{escape, printable};
 
@@ -60,7 +61,30 @@ pub(super) struct HeatMap {
     pub columns: usize,
     /// Row by row from the top.
     pub cells: Vec<u8>,
-    pub palette: Vec<[u8; 3]>,
+    pub palette: Palette,
+}
+
+impl HeatMap {
+    /// Writes one image, or one for either page where the colours differ.
+    fn write(&self, svg: &mut String) {
+        let HeatMap { place, columns, cells, palette } = self;
+        let pages: &[(Page, &str)] = match palette.has_two_renderings() {
+            true => &[(Page::Light, " class=\"on-light\""), (Page::Dark, " class=\"on-dark\" display=\"none\"")],
+            false => &[(Page::Light, "")],
+        };
+        for (page, when) in pages {
+            let _ = writeln!(
+                svg,
+                "<image{when} x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+                 style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
+                place.left * SCALE,
+                place.top * SCALE,
+                place.width * SCALE,
+                place.height * SCALE,
+                STANDARD.encode(png::encode(*columns, cells, &palette.colors(*page))),
+            );
+        }
+    }
 }
 
 /// What a picture is before its shapes are drawn.
@@ -89,21 +113,13 @@ impl Sheet {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {inner_width} {inner_height}\" role=\"img\">\n<title>{}</title>\n\
-             <rect width=\"100%\" height=\"100%\" rx=\"{}\" fill=\"#FFFFFF\"/>\n",
+             {}\n<rect width=\"100%\" height=\"100%\" rx=\"{}\" fill=\"#FFFFFF\"/>\n",
             escape(&self.alt),
+            colors::style_sheet(),
             4 * SCALE,
         );
-        for HeatMap { place, columns, cells, palette } in &self.heat_maps {
-            let _ = writeln!(
-                svg,
-                "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
-                 style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
-                place.left * SCALE,
-                place.top * SCALE,
-                place.width * SCALE,
-                place.height * SCALE,
-                STANDARD.encode(png::encode(*columns, cells, palette)),
-            );
+        for heat_map in &self.heat_maps {
+            heat_map.write(&mut svg);
         }
         svg.push_str(shapes);
         if svg.len() > MAX_SVG_BYTES {

@@ -11,7 +11,7 @@ use super::canvas::{
     write_text, write_title,
 };
 use super::checks::{ensure_finite, refuse};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use crate::error::Result;
 
@@ -61,7 +61,6 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
     let row_totals: Vec<u64> =
         counts.rows().into_iter().map(|row| row.iter().map(|&count| u64::from(count)).sum()).collect();
     let share = |row: usize, column: usize| f64::from(counts[[row, column]]) / row_totals[row].max(1) as f64;
-    let palette = colors::blues();
     let cells: Vec<u8> =
         (0..rows * columns).map(|i| colors::level(share(i / columns, i % columns), 0.0, 1.0)).collect();
     let correct: u64 = counts.diag().iter().map(|&count| u64::from(count)).sum();
@@ -74,7 +73,7 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
         alt: format!("Confusion matrix of {n} classes: {title}.{}", worst_confusion(counts, labels)),
         width,
         height: plot.bottom() + label_room + 30,
-        heat_maps: vec![HeatMap { place: plot, columns, cells: cells.clone(), palette: palette.clone() }],
+        heat_maps: vec![HeatMap { place: plot, columns, cells: cells.clone(), palette: Palette::Shares }],
     };
     sheet.paint(|area| {
         write_title(area, &title, plot.left, width - plot.left - 4)?;
@@ -91,9 +90,9 @@ pub fn confusion_matrix(counts: ArrayView2<u32>, labels: &[String]) -> Result<Pi
         write_text(area, "predicted", (plot.left + side / 2, plot.bottom() + label_room + 14), axis)?;
         let least = least_written(counts);
         for ((row, column), &count) in counts.indexed_iter().filter(|&(_, &count)| count >= least) {
-            let background = palette[cells[row * columns + column] as usize];
+            let ink = Palette::Shares.lettering_on(cells[row * columns + column]);
             let at = (plot.left + middle(column), plot.top + middle(row));
-            let lettering = |size| Lettering::new(size, HPos::Center, VPos::Center).color(colors::contrast(background));
+            let lettering = |size| Lettering::new(size, HPos::Center, VPos::Center).color(ink);
             if cell >= 34 {
                 write_text(area, &count.to_string(), (at.0, at.1 - 6), lettering(LABEL_SIZE).bold())?;
                 write_text(area, &format!("{:.0} %", 100.0 * share(row, column)), (at.0, at.1 + 8), lettering(9))?;

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{Lettering, MARGIN, Rect, SCALE, Sheet, TITLE_HEIGHT, write_text, write_title};
 use super::checks::{ensure_finite, refuse};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use super::sound::{MelAxes, Spectrogram, color_bar, write_limits};
 use crate::error::Result;
@@ -96,7 +96,7 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
         ),
         width: plot.right() + 16,
         height: plot.bottom() + below(&x.title),
-        heat_maps: vec![spectrogram.heat_map(plot), color_bar(bar, colors::magma())],
+        heat_maps: vec![spectrogram.heat_map(plot), color_bar(bar, Palette::Levels)],
     };
     sheet.paint(|area| {
         write_title(
@@ -107,7 +107,7 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
         )?;
         write_limits(area, bar, low, high, &axes.unit)?;
         frame(area, plot, x, y, Grid::None)?;
-        let edge = colors::PAPER.stroke_width(1);
+        let edge = colors::WHITE.stroke_width(1);
         for i in 0..=across as i32 {
             let x = plot.left * SCALE + i * plot.width * SCALE / across as i32;
             area.draw(&PathElement::new([(x, plot.top * SCALE), (x, plot.bottom() * SCALE)], edge))?;
@@ -120,13 +120,13 @@ pub fn patches(input: ArrayView2<f32>, patch_size: (usize, usize), axes: &MelAxe
         if width >= 24 && height >= 20 {
             for token in 0..tokens {
                 let (row, column) = (token / across, token % across);
-                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::PAPER);
+                let lettering = Lettering::new(9, HPos::Left, VPos::Center).color(colors::WHITE);
                 let at = (plot.left + column as i32 * width + 3, plot.bottom() - (row as i32 + 1) * height + 8);
                 let number = (token + 1).to_string();
                 // A shade under the number, which may lie half on something bright and half on something dark.
                 let (right, half) = (at.0 + 6 * number.len() as i32, 6);
                 let shade = [(at.0 - 2, at.1 - half), (right, at.1 + half)].map(|(x, y)| (x * SCALE, y * SCALE));
-                area.draw(&Rectangle::new(shade, colors::INK.mix(0.6).filled()))?;
+                area.draw(&Rectangle::new(shade, colors::BLACK.mix(0.6).filled()))?;
                 write_text(area, &number, at, lettering)?;
             }
         }

@@ -1,7 +1,7 @@
 //! Pictures for the notebook, from plain data: slices, array views, labels.
 //!
 //! plotters draws them as SVG, in which the browser sets the text, so that no font is needed from the system. A heat map
-//! is one embedded PNG. Every picture has its own white paper, which reads on a light and on a dark page, colours that
+//! is one embedded PNG. Every picture has its own paper, white on a light page and dark on a dark one, colours that
 //! do not rely on telling red from green, and words for those who do not see it. None takes more than 300 kB of a notebook.
 
 mod colors;

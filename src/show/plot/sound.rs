@@ -11,7 +11,7 @@ use super::canvas::{
     write_title,
 };
 use super::checks::{ensure_finite, refuse};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use crate::error::Result;
 
@@ -114,7 +114,7 @@ pub fn mel_spectrogram(levels: ArrayView2<f32>, axes: &MelAxes, title: &str) -> 
     let spectrogram = Spectrogram::new(levels, axes, title)?;
     let x = Axis::linear("time (s)", 0.0, axes.duration_s, 6);
     let y = spectrogram.mel_axis("frequency (Hz)", plot.height);
-    let heat_maps = vec![spectrogram.heat_map(plot), color_bar(bar, colors::magma())];
+    let heat_maps = vec![spectrogram.heat_map(plot), color_bar(bar, Palette::Levels)];
     let sheet = Sheet {
         name: NAME,
         alt: spectrogram.alt(title),
@@ -203,7 +203,7 @@ impl<'a> Spectrogram<'a> {
             colors::level(f64::from(peak), self.low, self.high)
         };
         let cells = (0..n_mels).rev().flat_map(|band| (0..columns).map(move |column| cell(band, column)));
-        HeatMap { place, columns, cells: cells.collect(), palette: colors::magma() }
+        HeatMap { place, columns, cells: cells.collect(), palette: Palette::Levels }
     }
 
     /// An axis over the bands, each one unit high, with ticks at round frequencies (the octaves of ISO 266).
@@ -262,7 +262,7 @@ fn band_of(freq_hz: f64, center_freqs_hz: &[f32]) -> f64 {
 }
 
 /// All colours of a scale, from left to right.
-pub(super) fn color_bar(place: Rect, palette: Vec<[u8; 3]>) -> HeatMap {
+pub(super) fn color_bar(place: Rect, palette: Palette) -> HeatMap {
     HeatMap { place, columns: 256, cells: (0..=255).collect(), palette }
 }
 

@@ -8,7 +8,7 @@ use super::axes::{Axis, Grid, below, frame, number};
 use super::canvas::{HeatMap, Lettering, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, write_text, write_title};
 use super::checks::{ensure_finite, refuse};
 use super::classes::{label_width, write_rows};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use crate::error::Result;
 
@@ -55,19 +55,19 @@ pub fn strips(title: &str, value_label: &str, strips: &[Strip]) -> Result<Pictur
         alt: describe(title, value_label, strips, &medians),
         width: plot.right() + 24,
         height: plot.bottom() + below(&x.title),
-        heat_maps: vec![HeatMap { place: plot, columns: BINS, cells: cells(strips, &x), palette: colors::blues() }],
+        heat_maps: vec![HeatMap { place: plot, columns: BINS, cells: cells(strips, &x), palette: Palette::Shares }],
     };
     sheet.paint(|area| {
         write_title(area, title, MARGIN, plot.right() - MARGIN)?;
         let lettering = Lettering::new(TICK_SIZE, HPos::Left, VPos::Center).color(colors::MUTED);
-        write_text(area, "darker: more clips · line: median", (plot.left, plot.top - 10), lettering)?;
+        write_text(area, "stronger: more clips · line: median", (plot.left, plot.top - 10), lettering)?;
         frame(area, plot, x.clone(), y, Grid::None)?;
         write_rows(area, plot, pitch, strips.iter().map(|strip| &strip.label))?;
         for (row, median) in medians.iter().enumerate() {
             let y = plot.top + pitch * row as i32;
             let at = x.place(*median, plot.left * SCALE, plot.right() * SCALE);
             let ends = [(at, (y + 2) * SCALE), (at, (y + pitch - 2) * SCALE)];
-            // The white edge keeps it apart from a dark bin.
+            // An edge of paper keeps it apart from a full bin.
             area.draw(&PathElement::new(ends, colors::PAPER.stroke_width(3 * SCALE as u32)))?;
             area.draw(&PathElement::new(ends, colors::VERMILLION.stroke_width(2 * SCALE as u32)))?;
         }

@@ -4,7 +4,7 @@ use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{HeatMap, MARGIN, Rect, Sheet, TICK_SIZE, TITLE_HEIGHT, write_title};
 use super::checks::refuse;
 use super::classes::{label_width, write_rows};
-use super::colors;
+use super::colors::{self, Palette};
 use super::picture::Picture;
 use super::sound::{color_bar, write_limits};
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) 
     let top = TITLE_HEIGHT + MARGIN / 2;
     let plot = Rect { left, top, width: WIDTH - left - 16, height: PITCH * labels.len() as i32 };
     let bar = Rect { left: plot.right() - 144, top: MARGIN / 2 + TITLE_HEIGHT / 2 - 5, width: 96, height: 10 };
-    let (cells, palette) = (cells(labels.len(), windows, end_s), colors::blues());
+    let cells = cells(labels.len(), windows, end_s);
     let x = Axis::linear("time (s)", 0.0, end_s, 6);
     let y = Axis { title: String::new(), from: labels.len() as f64, to: 0.0, ticks: Vec::new() };
     let sheet = Sheet {
@@ -40,8 +40,8 @@ pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) 
         width: WIDTH,
         height: plot.bottom() + below(&x.title),
         heat_maps: vec![
-            HeatMap { place: plot, columns: COLUMNS, cells, palette: palette.clone() },
-            color_bar(bar, palette),
+            HeatMap { place: plot, columns: COLUMNS, cells, palette: Palette::Shares },
+            color_bar(bar, Palette::Shares),
         ],
     };
     sheet.paint(|area| {

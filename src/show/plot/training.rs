@@ -3,7 +3,7 @@
 use plotters::element::{Circle, EmptyElement, PathElement};
 use plotters::series::LineSeries;
 use plotters::style::text_anchor::{HPos, VPos};
-use plotters::style::{Color, RGBAColor};
+use plotters::style::{Color, RGBColor};
 
 use super::axes::{Axis, Grid, below, frame};
 use super::canvas::{
@@ -90,9 +90,9 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
         write_legend(area, curves, &legend, plot.left)?;
         let mut chart = frame(area, plot, x, y, Grid::Horizontal)?;
         for (i, curve) in curves.iter().enumerate() {
-            let color = series_color(i);
+            let (color, width) = series_style(i);
             let budget = (MAX_POINTS / curves.len()).max(4);
-            chart.draw_series(LineSeries::new(thin(&curve.points, budget), color.stroke_width(2 * SCALE as u32)))?;
+            chart.draw_series(LineSeries::new(thin(&curve.points, budget), color.stroke_width(width * SCALE as u32 / 2)))?;
             if marked || curve.points.len() == 1 {
                 chart.draw_series(curve.points.iter().map(|&point| {
                     EmptyElement::at(point)
@@ -123,18 +123,18 @@ fn legend_layout(curves: &[Curve], width: i32) -> Vec<(i32, i32, String)> {
 
 fn write_legend(area: &Area, curves: &[Curve], legend: &[(i32, i32, String)], plot_left: i32) -> Drawn {
     for (i, (_, (left, line, text))) in curves.iter().zip(legend).enumerate() {
-        let color = series_color(i);
+        let (color, width) = series_style(i);
         let (x, y) = (plot_left + left, MARGIN / 2 + TITLE_HEIGHT + line * LEGEND_LINE + LEGEND_LINE / 2);
-        let stroke = color.stroke_width(3 * SCALE as u32);
+        let stroke = color.stroke_width((width * 3 / 4).max(1) * SCALE as u32);
         area.draw(&PathElement::new([(x * SCALE, y * SCALE), ((x + 18) * SCALE, y * SCALE)], stroke))?;
         write_text(area, text, (x + 24, y), Lettering::new(LABEL_SIZE, HPos::Left, VPos::Center))?;
     }
     Ok(())
 }
 
-/// The palette once, then once more in half strength.
-fn series_color(i: usize) -> RGBAColor {
-    colors::SERIES[i % colors::SERIES.len()].mix(if i < colors::SERIES.len() { 1.0 } else { 0.5 })
+/// A curve's colour, and its width in half CSS pixels: the palette once, then once more in thin lines.
+fn series_style(i: usize) -> (RGBColor, u32) {
+    (colors::SERIES[i % colors::SERIES.len()], if i < colors::SERIES.len() { 4 } else { 2 })
 }
 
 fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
