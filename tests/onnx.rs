@@ -76,6 +76,45 @@ fn a_damaged_or_strange_file_is_refused_by_name() {
     refused(&with(r#""distances""#, r#""distancez""#), "nothing to compare with");
 }
 
+/// ALSA reads a file in place of a microphone, as fast as it is asked for.
+#[test]
+#[cfg(all(feature = "microphone", not(feature = "torch"), target_os = "linux"))]
+fn the_program_names_what_the_microphone_hears() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let tests = std::env::current_exe().unwrap();
+    let command = tests.ancestors().nth(2).unwrap().join("examples").join("predict");
+    let dir = tempfile::tempdir().unwrap();
+    let (heard, settings) = (dir.path().join("heard.raw"), dir.path().join("alsa.conf"));
+    let noise = &sounds::all()[9];
+    let samples = noise.samples.iter().cycle().take(60 * 48_000);
+    fs::write(&heard, samples.flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    let microphone = format!(
+        "pcm.default {{ type file slave.pcm {{ type null }} file \"/dev/null\" infile \"{}\" format \"raw\" }}",
+        heard.display()
+    );
+    fs::write(&settings, microphone).unwrap();
+    let start = |settings: &Path| {
+        let mut program = Command::new(&command);
+        program.args(["--top", "1", "--microphone"]).env("ALSA_CONFIG_PATH", settings).current_dir(dir.path());
+        program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut program = start(&settings);
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let mut said = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let whole = said.find(|said| said["duration_s"].as_f64().unwrap() >= 4.9).unwrap();
+    program.kill().unwrap();
+    program.wait().unwrap();
+    assert_eq!((&whole["top"][0]["label"], &whole["duration_s"]), (&json!("rain"), &json!(5.0)));
+    assert!(whole["file"].as_str().unwrap().starts_with("microphone 20"), "{whole}");
+    // No microphone at all.
+    fs::write(&settings, "").unwrap();
+    let output = start(&settings).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("microphone"), "{output:?}");
+}
+
 /// The program that a machine without libtorch gets; cargo builds it for `cargo test`.
 #[test]
 #[cfg(not(feature = "torch"))]

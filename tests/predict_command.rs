@@ -213,6 +213,9 @@ fn labels_for_audacity_cover_the_recording_without_overlaps() {
         (&["--format", "audacity", "."], "one recording"),
         (&["--format", "xml", "scene.wav"], "json, csv or audacity"),
         (&["--watch", "scene.wav"], "--watch wants folders"),
+        (&["--microphone", "scene.wav"], "--microphone takes no recordings"),
+        #[cfg(not(feature = "microphone"))]
+        (&["--microphone"], "build it with --features microphone"),
     ] {
         let output = predict(dir.path(), arguments);
         assert_eq!(output.status.code(), Some(2));

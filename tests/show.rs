@@ -55,6 +55,31 @@ fn five_sounds() -> Waveform {
 }
 
 #[test]
+fn a_page_that_listens_lies_beside_the_notebook_and_not_in_it() {
+    let listener = Classifier::released().unwrap();
+    let shown = show::live(&listener).unwrap();
+    let written = std::fs::read_to_string("data/pages/live.html").unwrap();
+    assert!(written.len() > 1_000_000 && shown.as_str().len() < 20_000);
+    // The cell knows the page by what is in it: another network's in its place would be told.
+    let (_, told) = written.rsplit_once("<!-- ").unwrap();
+    let mark = told.split_once(" -->").unwrap().0;
+    assert!(mark.len() == 32 && shown.as_str().contains(mark), "{mark}");
+    for placeholder in ["{{", "LIVE_ID", "KERNEL_FOLDER\n"] {
+        assert!(!written.contains(placeholder) && !shown.as_str().contains(placeholder), "{placeholder}");
+    }
+    assert_eq!(shown.as_str().matches("</script").count(), 1);
+}
+
+#[test]
+fn a_button_for_each_sound_and_none_for_what_is_no_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let buttons = show::record_each(dir.path(), &["snap", "door bell"]).unwrap();
+    assert_eq!(buttons.as_str().matches("<script>").count(), 2);
+    assert!(dir.path().join("door bell").is_dir());
+    assert!(matches!(show::record_each(dir.path(), &["../snap"]), Err(Error::Config { .. })));
+}
+
+#[test]
 fn every_picture_of_the_notebook_has_words_and_takes_at_most_300_kb() {
     let (_dir, config) = trained();
     let catalog = acquire::open_catalog(&config).unwrap();

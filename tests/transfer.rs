@@ -431,6 +431,29 @@ fn what_cannot_be_taught_is_told() {
 }
 
 #[test]
+fn what_was_recorded_is_taught_and_before_it_what_was_made_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let by_ear = |root: &Path| Taught::by_ear(Listener::open(small_ced(dir.path()), Device::Cpu).unwrap(), root);
+    let stand_ins = by_ear(&dir.path().join("not yet")).unwrap();
+    assert_eq!(stand_ins.labels(), ["bell (synthesised)", "clicks (synthesised)", "noise (synthesised)"]);
+    assert_eq!(stand_ins.leave_one_out().1, 9);
+    // A button that was not pressed leaves an empty folder, which is no class; one sound alone is told from nothing.
+    let root = dir.path().join("mine");
+    for sound in ["snap", "whistle", "knock"] {
+        fs::create_dir_all(root.join(sound)).unwrap();
+    }
+    assert_eq!(by_ear(&root).unwrap().labels(), stand_ins.labels());
+    write_wav(&root.join("snap/take.wav"), &demo::synthesize(7, 5, 1, 0, 0)).unwrap();
+    let message = by_ear(&root).err().unwrap().to_string();
+    assert!(message.contains("two sounds or more") && message.contains("\"snap\" alone"), "{message}");
+    write_wav(&root.join("whistle/take.wav"), &demo::synthesize(7, 4, 1, 0, 0)).unwrap();
+    let mut taught = by_ear(&root).unwrap();
+    assert_eq!(taught.labels(), ["snap", "whistle"]);
+    let answer = taught.ask(&demo::synthesize(7, 4, 1, 1, 0), Path::new("asked")).unwrap();
+    assert_eq!(answer.classes.len(), 2);
+}
+
+#[test]
 fn what_is_saved_is_the_very_network() {
     let dir = tempfile::tempdir().unwrap();
     for folder in [small_ced(dir.path()), PathBuf::from("tests/golden/ast/small")] {

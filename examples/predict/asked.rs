@@ -42,6 +42,21 @@ impl Asked {
         }
     }
 
+    /// How many seconds of a microphone's sound an answer is about: what the network was trained on, where it tells.
+    #[cfg(feature = "microphone")]
+    pub fn clip_s(&self) -> f32 {
+        const OTHERWISE_S: f32 = 5.0;
+        let own = match self {
+            #[cfg(feature = "torch")]
+            Asked::Network(listener) => listener.clip_s(),
+            #[cfg(feature = "torch")]
+            Asked::Taught(taught) => taught.listener().clip_s(),
+            #[cfg(feature = "onnx")]
+            Asked::Exported(network) => Some(network.info().settings.clip.duration_s),
+        };
+        own.unwrap_or(OTHERWISE_S)
+    }
+
     /// A sound in memory, named `path`.
     pub fn about(&mut self, waveform: &Waveform, path: &Path) -> audio_transformer::Result<Said> {
         match self {

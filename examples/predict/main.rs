@@ -2,6 +2,8 @@
 
 mod asked;
 mod format;
+#[cfg(feature = "microphone")]
+mod microphone;
 mod watch;
 
 use std::ffi::OsString;
@@ -18,6 +20,7 @@ use watch::Watch;
 
 const USAGE: &str = "\
 usage: predict [--model NAME] [--teach FOLDER] [--top K] [--format json|csv|audacity] [--watch] FILE|FOLDER|- ...
+       predict [--model NAME] [--teach FOLDER] [--top K] [--format json|csv] --microphone
 
 Names what is heard in recordings, a line of JSON for each on standard output:
   {\"file\":\"dog.wav\",\"duration_s\":5.0,\"windows\":1,\"prediction\":\"dog\",\"standing\":\"like\",\"top\":[{\"label\":\"dog\",\"probability\":0.9}, ...]}
@@ -41,6 +44,8 @@ or, where a recording cannot be read:
   --format F    json, as above; csv, a row for each class: file,standing,rank,label,probability,distance,error; audacity, for one
                 recording: start, end and most probable class of each stretch of it, which Audacity imports as labels
   --watch       name what comes into the FOLDERs from now on, once it has stopped growing, until the program is ended
+  --microphone  name what the system's microphone hears, the last seconds (as long as a clip of the network) once a second, until the program
+                is ended; the file is then \"microphone\" and the moment they end, in UTC. The program has to be built with --features microphone
   --            everything behind it is a file or a folder
   --help        this text
 
@@ -80,7 +85,17 @@ fn main() -> ExitCode {
     };
     let writer = Writer::new(arguments.format, arguments.top, io::stdout().lock());
     let mut run = Run { asked, writer, failed: false };
-    let done = if arguments.watch { run.watch(arguments.recordings) } else { run.all(&arguments.recordings) };
+    let done = match () {
+        _ if arguments.microphone => match run.microphone() {
+            Ok(done) => done,
+            Err(reason) => {
+                eprintln!("predict: {reason}");
+                return UNUSABLE.into();
+            }
+        },
+        _ if arguments.watch => run.watch(arguments.recordings),
+        () => run.all(&arguments.recordings),
+    };
     match done {
         Ok(()) if run.failed => SOME_FAILED.into(),
         Ok(()) => DONE.into(),
@@ -100,6 +115,7 @@ struct Arguments {
     top: usize,
     format: Format,
     watch: bool,
+    microphone: bool,
     recordings: Vec<PathBuf>,
 }
 
@@ -107,7 +123,8 @@ impl Arguments {
     /// `None` when help is asked for.
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
         let (model, teach, format, recordings) = (None, None, Format::Json, Vec::new());
-        let mut arguments = Arguments { model, teach, top: DEFAULT_TOP, format, watch: false, recordings };
+        let mut arguments =
+            Arguments { model, teach, top: DEFAULT_TOP, format, watch: false, microphone: false, recordings };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
@@ -122,6 +139,7 @@ impl Arguments {
                     arguments.format = format.ok_or("--format wants json, csv or audacity")?;
                 }
                 Some("--watch") => arguments.watch = true,
+                Some("--microphone") => arguments.microphone = true,
                 Some("--") => arguments.recordings.extend(words.by_ref().map(PathBuf::from)),
                 Some(option) if option.starts_with('-') && option != STANDARD_INPUT => {
                     return Err(format!("no such option: {option}"));
@@ -132,6 +150,13 @@ impl Arguments {
         let recordings = &arguments.recordings;
         let is_one = recordings.len() == 1 && !recordings[0].is_dir();
         match () {
+            _ if arguments.microphone && (arguments.watch || !recordings.is_empty()) => {
+                Err("--microphone takes no recordings".into())
+            }
+            _ if arguments.microphone && arguments.format == Format::Audacity => {
+                Err("--format audacity wants one recording".into())
+            }
+            _ if arguments.microphone => Ok(Some(arguments)),
             _ if recordings.is_empty() => Err("no recording is named".into()),
             _ if arguments.watch && recordings.iter().any(|path| !path.is_dir()) => Err("--watch wants folders".into()),
             _ if arguments.format == Format::Audacity && !is_one => Err("--format audacity wants one recording".into()),
@@ -171,6 +196,35 @@ impl<W: Write> Run<W> {
                 Err(error) => return self.tell_failed(&first, &error),
             }
         }
+    }
+
+    /// What the microphone hears, until it is gone or nobody listens; an error where there is none.
+    #[cfg(feature = "microphone")]
+    fn microphone(&mut self) -> Result<io::Result<()>, String> {
+        let mut microphone = microphone::Microphone::open(self.asked.clip_s())?;
+        eprintln!("predict: listening");
+        loop {
+            let (heard, moment) = match microphone.next() {
+                Ok(heard) => heard,
+                Err(reason) => {
+                    self.failed = true;
+                    return Ok(self.writer.tell_failed(Path::new("microphone"), &reason));
+                }
+            };
+            let path = PathBuf::from(format!("microphone {moment}"));
+            let told = match self.asked.about(&heard, &path) {
+                Ok(said) => self.writer.tell(said),
+                Err(error) => self.tell_failed(&path, &error),
+            };
+            if told.is_err() {
+                return Ok(told);
+            }
+        }
+    }
+
+    #[cfg(not(feature = "microphone"))]
+    fn microphone(&mut self) -> Result<io::Result<()>, String> {
+        Err("this program was built without the microphone; build it with --features microphone".into())
     }
 
     fn folder(&mut self, folder: &Path) -> io::Result<()> {

@@ -7,36 +7,23 @@
   const SERIES = "SERIES";
   const POLL_MS = 1000;
   const QUIET_MS = 15 * 60 * 1000;
-  const { history, started, epochs: begun } = JSON.parse(panel.dataset.run);
+  const { here, history, started, epochs: begun } = JSON.parse(panel.dataset.run);
   // A run with a time budget corrects the number it began with, and one that gets no better ends before it.
   let epochs = begun;
   const words = panel.querySelector("[data-words]");
   const picture = panel.querySelector("[data-picture]");
 
-  // Where Jupyter serves this notebook's folder: its base address, and the folder of the page's notebook.
-  function addresses() {
-    const settings = document.getElementById("jupyter-config-data");
-    const base = settings ? JSON.parse(settings.textContent).baseUrl : document.body.dataset.baseUrl || "/";
-    const open = /\/(?:tree|notebooks|edit)\/(.*)$/.exec(location.pathname);
-    const folder = open && open[1].includes("/") ? open[1].replace(/[^/]*$/, "") : "";
-    return [...new Set([folder, ""])].map((place) => base + "files/" + place + history);
-  }
+KERNEL_FOLDER
 
-  // The history as an array of rows, [] before this run's first epoch, null where it cannot be read.
-  async function read() {
-    let answered = false;
-    for (const address of addresses()) {
-      const answer = await fetch(address + "?" + Date.now(), { cache: "no-store", credentials: "same-origin" }).catch(() => null);
-      if (!answer) continue;
-      answered = true;
-      if (!answer.ok) continue;
-      const changed = Date.parse(answer.headers.get("last-modified") || "");
-      // An older run of this name left the file; a run that goes on adds to it at its next epoch.
-      if (changed + 1000 < started) return [];
-      const [names, ...rows] = (await answer.text()).trim().split("\n").map((line) => line.trim().split(","));
-      return rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : Number(row[i])])));
-    }
-    return answered ? [] : null;
+  // The history as an array of rows, [] before this run's first epoch.
+  async function read({ folder, read }) {
+    const answer = await read(`${folder}/${history}`).catch(() => null);
+    if (!answer || !answer.ok) return [];
+    const changed = Date.parse(answer.headers.get("last-modified") || "");
+    // An older run of this name left the file; a run that goes on adds to it at its next epoch.
+    if (changed + 1000 < started) return [];
+    const [names, ...rows] = (await answer.text()).trim().split("\n").map((line) => line.trim().split(","));
+    return rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] === "" ? null : Number(row[i])])));
   }
 
   function element(name, attributes, text) {
@@ -119,14 +106,10 @@
   }
 
   let [seen, news] = [-1, Date.now()];
-  async function poll() {
+  async function poll(place) {
     // The cell was run again, or its output cleared.
     if (!panel.isConnected) return;
-    const rows = await read();
-    if (rows === null) {
-      words.textContent = "A picture of the moment the cell was run: the run's history cannot be reached from this page.";
-      return;
-    }
+    const rows = await read(place);
     if (rows.length !== seen) {
       [seen, news] = [rows.length, Date.now()];
       if (rows.length > 0) epochs = rows[rows.length - 1].planned || begun;
@@ -135,7 +118,7 @@
     const quiet = Date.now() - news;
     const wait = quiet > 20000 ? ` (no news for ${(quiet / 1000).toFixed(0)} s: a long epoch, or the run was stopped)` : "";
     words.textContent = (rows.length > 0 ? tell(rows) : "the first epoch is under way") + wait;
-    if (rows.length < epochs && quiet < QUIET_MS) setTimeout(poll, POLL_MS);
+    if (rows.length < epochs && quiet < QUIET_MS) setTimeout(poll, POLL_MS, place);
   }
-  poll();
+  kernelFolder(here).then(poll, (error) => (words.textContent = `A picture of the moment the cell was run. ${error.message}`));
 })();

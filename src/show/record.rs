@@ -1,12 +1,13 @@
 //! A microphone under a cell: recorded by the browser, saved through Jupyter, found by the next cell.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
+use super::kernel_folder;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::files::hash::fnv1a;
 use crate::front_end::audio::{self, Waveform};
+use crate::results::export::MICROPHONE;
 use crate::show::html::{self, Html};
 
 /// Records in the browser and hands the file to Jupyter.
@@ -28,12 +29,11 @@ pub fn record(folder: impl AsRef<Path>, name: &str) -> Result<Html> {
     let folder = folder.as_ref();
     check_name(name)?;
     files::create_dir(folder)?;
-    let (place, here) = (in_full(folder)?, in_full(Path::new("."))?);
     let shown = folder.to_string_lossy();
     let id = html::unique_id("record");
     let run = serde_json::json!({
-        "folder": place.strip_prefix(&here).ok().and_then(Path::to_str),
-        "hashes": hashes(&place, std::env::home_dir().as_deref()),
+        "here": kernel_folder::here()?,
+        "folder": kernel_folder::below_here(folder)?,
         "shown": shown.trim_end_matches('/'),
         "name": name,
         "seconds": TAKE_S,
@@ -43,29 +43,22 @@ pub fn record(folder: impl AsRef<Path>, name: &str) -> Result<Html> {
          On a page that runs none, record with another program and put the file into {shown}."
     );
     let picture = Html::image("image/svg+xml", BUTTON.as_bytes(), "A button to record, out of use", 150, 36);
-    Ok(html::live(&id, &run.to_string(), &picture, &words, &SCRIPT.replace("RECORD_ID", &id)))
+    let script = SCRIPT.replace("RECORD_ID", &id);
+    let script = script.replace("KERNEL_FOLDER\n", kernel_folder::SCRIPT).replace("MICROPHONE\n", MICROPHONE);
+    Ok(html::live(&id, &run.to_string(), &picture, &words, &script))
 }
 
-/// The path from the root, without `.` and `..`; links stay what they are, for Jupyter follows them from its own root.
-fn in_full(folder: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(folder).map_err(Error::io("read folder", folder))?;
-    let mut plain = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            Component::ParentDir => _ = plain.pop(),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    Ok(plain)
-}
-
-/// What tells a folder from others of its name without naming it: notebooks are passed on, and the paths of a machine are nobody's business. One
-/// hash of its path, and one of it as Jupyter shortens it in a home folder.
-fn hashes(place: &Path, home: Option<&Path>) -> Vec<String> {
-    let in_home = home.and_then(|home| Some(format!("~/{}", place.strip_prefix(home).ok()?.display())));
-    let paths = [Some(place.display().to_string()), in_home].into_iter().flatten();
-    paths.map(|path| format!("{:016x}", fnv1a(path.as_bytes()))).collect()
+/// [`record`] for several sounds at once, each with a folder of its name in `folder`, as [`crate::Taught::by_ear`] learns from them.
+///
+/// # Errors
+/// As [`record`], for any of the names.
+pub fn record_each(folder: impl AsRef<Path>, sounds: &[&str]) -> Result<Html> {
+    let folder = folder.as_ref();
+    let buttons = sounds.iter().map(|sound| {
+        check_name(sound)?;
+        Ok(html::card(sound, &[record(folder.join(sound), "take")?]))
+    });
+    Ok(html::row(&buttons.collect::<Result<Vec<_>>>()?))
 }
 
 /// What stands in the button's place: a button that is out of use.
@@ -125,28 +118,15 @@ mod tests {
         let folder = dir.path().join("new/takes");
         let html = record(&folder, "door & bell").unwrap();
         assert!(folder.is_dir());
-        assert_eq!(in_full(&dir.path().join("./old/../new/takes")).unwrap(), folder);
-        // By its hash alone: no path of this machine goes into a notebook.
-        assert!(html.as_str().contains(&hashes(&folder, None)[0]));
-        assert!(html.as_str().contains("door &amp; bell") && !html.as_str().contains("RECORD_ID"));
+        // No path of this machine goes into a notebook, and a folder that Jupyter cannot serve is told to be one.
+        assert!(html.as_str().contains("&quot;folder&quot;:null"));
+        assert!(
+            html.as_str().contains("door &amp; bell")
+                && ["RECORD_ID", "KERNEL_FOLDER", "MICROPHONE"].iter().all(|name| !html.as_str().contains(name))
+        );
         assert!(html.as_str().contains("Trust the notebook"));
         // Nothing may end the script early.
         assert_eq!(html.as_str().matches("</script").count(), 1);
-    }
-
-    #[test]
-    fn a_folder_is_told_by_hashes_of_its_path_in_full_and_as_jupyter_shortens_it() {
-        let place = Path::new("/home/a/project/data/test");
-        let both = hashes(place, Some(Path::new("/home/a")));
-        assert_eq!(
-            both,
-            hashes(place, None).into_iter().chain(hashes(Path::new("~/project/data/test"), None)).collect::<Vec<_>>()
-        );
-        // FNV-1a of nothing and of "a", by its authors' tables.
-        assert_eq!(
-            [hashes(Path::new(""), None), hashes(Path::new("a"), None)].concat(),
-            ["cbf29ce484222325", "af63dc4c8601ec8c"]
-        );
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Listener {
         }
     }
 
+    /// How many seconds of a recording it was trained on at a time, where its file tells.
+    pub fn clip_s(&self) -> Option<f32> {
+        match &self.network {
+            Network::TinyAst(classifier) => Some(classifier.clip_s()),
+            Network::Published { .. } => None,
+        }
+    }
+
     /// Numbers in an embedding.
     pub fn embed_dim(&self) -> usize {
         match &self.network {

@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 use super::listener::Listener;
 use super::metric::{LeftOut, Metric};
 use crate::dataset::catalog::{Catalog, audio_files};
+use crate::dataset::demo;
 use crate::dataset::measure::loudest_dbfs;
 use crate::error::{Error, Result};
 use crate::files;
@@ -21,8 +22,13 @@ use crate::training::reference::UNLIKE;
 /// Regularisation of a class's head: strong, for there are few examples.
 const L2: f64 = 0.1;
 
+/// Sounds of the demo data set that stand in for recordings, by the number of their class, and how many of each.
+const STAND_INS: [(&str, usize); 3] = [("bell", 4), ("clicks", 5), ("noise", 8)];
+const STAND_IN_TAKES: usize = 3;
+
 /// From so many examples on, one in twenty of them can be told from the others.
 const MIN_EXAMPLES: usize = 19;
+
 /// Classes that a network was taught by examples. Teaching another one leaves the means and heads of those before as they are; it adds to
 /// what is known of how much recordings of one class differ, by which all distances are measured.
 pub struct Taught {
@@ -85,30 +91,44 @@ impl Taught {
     /// # Errors
     /// As [`Taught::teach`]; [`Error::Dataset`] when there are fewer than two folders.
     pub fn from_folder(listener: Listener, root: &Path) -> Result<Self> {
-        let mut taught = Taught::new(listener)?;
-        let entries = fs::read_dir(root).map_err(Error::io("read folder", root))?;
-        let mut folders = BTreeMap::new();
-        for entry in entries {
-            let path = entry.map_err(Error::io("read folder", root))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with('.') {
-                folders.insert(name, path);
-            }
-        }
-        if folders.len() < 2 {
-            let found = format!("{} folders", folders.len());
+        let classes = class_folders(root)?;
+        if classes.len() < 2 {
+            let found = format!("{} folders", classes.len());
             return Err(unfit(root, "a folder for each of two classes or more", found));
         }
-        let mut classes = Vec::new();
-        for (name, folder) in folders {
-            let walk = audio_files(&folder)?;
-            if let Some((file, reason)) = walk.unreadable.first() {
-                return Err(unfit(&folder, "recordings that can be read", format!("{file}: {reason}")));
-            }
-            classes.push((name, walk.files.iter().map(|file| folder.join(file)).collect()));
-        }
+        let mut taught = Taught::new(listener)?;
         taught.teach_together(&classes)?;
         Ok(taught)
+    }
+
+    /// Teaches what was recorded into a folder for each sound, as a notebook's buttons leave it; a folder with nothing in it yet is passed over.
+    /// While nothing was recorded at all, three sounds made by formulas stand in, and their names say so.
+    ///
+    /// # Errors
+    /// As [`Taught::teach`]; [`Error::Dataset`] when a single sound was recorded, for there is nothing to tell it from.
+    pub fn by_ear(listener: Listener, root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let mut recorded = if root.is_dir() { class_folders(root)? } else { Vec::new() };
+        recorded.retain(|(_, recordings)| !recordings.is_empty());
+        let mut taught = Taught::new(listener)?;
+        match &recorded[..] {
+            [] => taught.teach_stand_ins()?,
+            [(only, _)] => {
+                return Err(unfit(root, "recordings of two sounds or more", format!("some of {only:?} alone")));
+            }
+            recorded => taught.teach_together(recorded)?,
+        }
+        Ok(taught)
+    }
+
+    fn teach_stand_ins(&mut self) -> Result<()> {
+        let mut classes = Vec::new();
+        for (name, target) in STAND_INS {
+            let takes = (0..STAND_IN_TAKES).map(|take| demo::synthesize(0, target, 1, take, 0));
+            let examples = takes.map(|take| self.listener.embedding(&take)).collect::<Result<Vec<_>>>()?;
+            classes.push(Class { name: format!("{name} (synthesised)"), examples, head: None });
+        }
+        self.learn(classes)
     }
 
     /// Teaches every class of a data set by its first `n` recordings outside a fold, so that the fold can be asked.
@@ -152,6 +172,11 @@ impl Taught {
             }
             taught.push(Class { name: name.clone(), examples, head: None });
         }
+        self.learn(taught)
+    }
+
+    /// Takes up classes whose examples were heard: a head for each, and the measure of all.
+    fn learn(&mut self, mut taught: Vec<Class>) -> Result<()> {
         for i in 0..taught.len() {
             let others = self.classes.iter().chain(&taught).filter(|class| class.name != taught[i].name);
             taught[i].head = head(&taught[i].examples, &others.flat_map(|class| &class.examples).collect::<Vec<_>>())?;
@@ -181,6 +206,11 @@ impl Taught {
             examples.push(self.listener.embedding(&waveform).map_err(|error| error.in_file(path))?);
         }
         Ok(examples)
+    }
+
+    /// The network that hears.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
     }
 
     /// The classes, in the order they were taught.
@@ -308,6 +338,26 @@ fn head(examples: &[Vec<f32>], others: &[&Vec<f32>]) -> Result<Option<(Vec<f32>,
     let LinearHead { weight, bias } = fit(&rows, &targets, &Tensor::from_slice(&weights), Targets::Independent, L2)?;
     let torch = |source| Error::Torch { action: "reading a head", source };
     Ok(Some((Vec::try_from(weight.flatten(0, -1)).map_err(torch)?, bias.sum(Kind::Float).double_value(&[]) as f32)))
+}
+
+/// The folders in `root` by name, each with its recordings at any depth.
+fn class_folders(root: &Path) -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let mut folders = BTreeMap::new();
+    for entry in fs::read_dir(root).map_err(Error::io("read folder", root))? {
+        let path = entry.map_err(Error::io("read folder", root))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !name.starts_with('.') {
+            folders.insert(name, path);
+        }
+    }
+    let recordings = folders.into_iter().map(|(name, folder)| {
+        let walk = audio_files(&folder)?;
+        match walk.unreadable.first() {
+            Some((file, reason)) => Err(unfit(&folder, "recordings that can be read", format!("{file}: {reason}"))),
+            None => Ok((name, walk.files.iter().map(|file| folder.join(file)).collect())),
+        }
+    });
+    recordings.collect()
 }
 
 fn place_of<'a>(name: &'a str, recordings: &'a [PathBuf]) -> &'a Path {

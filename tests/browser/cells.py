@@ -42,9 +42,9 @@ def check_finished(cells: list[Cell]) -> None:
         raise Failed(f"without an execution count: code cells {', '.join(waiting)}")
 
 
-# Where scripts run, the panel of a training run draws in place of its picture, and a button to record stands in its own.
+# Where scripts run, the panel of a training run draws in place of its picture; buttons to record and a page that listens stand in theirs.
 MOVING = "show::panel"
-SCRIPTED = (MOVING, "show::record")
+SCRIPTED = (MOVING, "show::record", "show::live")
 
 
 def check_media(cells: list[Cell], stored: list[StoredCell]) -> None:

@@ -8,6 +8,7 @@ so the first that fails ends the test.
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import themes
 import training_panel
 from cells import MOVING, Cell, Failed, check_complaints, check_finished, check_media, ran_in_turn, unloaded
 from notebook_page import SIZE, NotebookPage
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, Locator, sync_playwright
 from stored import StoredCell, code_cells
 
 # For the whole notebook on a busy machine; idle it takes a minute.
@@ -38,7 +39,13 @@ let endless_run = Run::start(&endless)?;
 SHOW_PANEL = "show::panel(&endless_run)"
 STOP_RUN = "endless_run.stop()"
 RESUME_RUN = "let endless_run = Run::start(&endless)?;"
-RECORD = "show::record"
+RECORD = "show::record(&takes, \"mine\")"
+LIVE = "show::live"
+N_VERDICTS = 8
+# From the oldest new sound of a verdict to the verdict.
+LATENCY_S = 1.5
+BY_EAR = "show::record_each"
+TAUGHT_SOUNDS = ("snap", "knock")
 SOUND = "microphone.wav"
 TAKE_S = 5.0
 TAKE_LIMIT_S = 60.0
@@ -68,7 +75,9 @@ class Scenario:
             ("an untrusted copy shows every picture and player", self.shown_without_trust),
             ("Run All Cells runs every cell and leaves no complaint", self.run_all),
             ("the microphone's sound becomes a file, each take another, and the next cell hears it", self.record),
-            ("every picture is there in the light and in the dark theme, on the page's own paper", self.both_themes),
+            ("a page under a cell listens, names what it hears within a second and a half, and stops", self.live),
+            ("sounds recorded under a cell are learned, and asked", self.teach_by_ear),
+            ("every picture is there in the light and in the dark theme, on the page's own paper, and fits a narrow window", self.both_themes),
             ("a stage runs again by itself", self.one_stage_again),
             ("a run in the background draws its curve, stops and goes on", self.background),
             ("an interrupted cell leaves the finished stages as they were", self.interrupt),
@@ -97,7 +106,7 @@ class Scenario:
 
     def record(self) -> None:
         """Refused first, then allowed twice; the takes are gone afterwards."""
-        index = next(index for index, cell in enumerate(self.stored) if RECORD in cell.source)
+        index = self.cell_with(RECORD)
         output = self.notebook.output_of(index)
         output.scroll_into_view_if_needed()
         button = output.get_by_role("button").first
@@ -111,10 +120,7 @@ class Scenario:
         self.notebook.page.context.grant_permissions(["microphone"])
         takes = []
         for name in ("mine.wav", "mine-2.wav"):
-            button.click()
-            self.notebook.wait_until("a take is saved", lambda: says("Saved ", f"/{name}"), TAKE_LIMIT_S)
-            saved = output.inner_text().split("Saved ", 1)[1].split(": ", 1)[0]
-            takes.append(Path(saved))
+            takes.append(self.take(output, name))
             began_s = microphone.check_take(takes[-1], TAKE_S)
         if takes[0].parent != takes[1].parent or list(takes[0].parent.glob("*.part")):
             raise Failed(f"expected the takes alone in one folder, found {sorted(takes[0].parent.iterdir())}")
@@ -135,6 +141,65 @@ class Scenario:
         for take in takes:
             take.unlink()
 
+    def take(self, output: Locator, name: str) -> Path:
+        """Records with the button under a cell; the file."""
+        output.get_by_role("button").first.click()
+        self.notebook.wait_until(
+            "a take is saved", lambda: "Saved " in output.inner_text() and f"/{name}: " in output.inner_text(), TAKE_LIMIT_S
+        )
+        return Path(output.inner_text().split("Saved ", 1)[1].split(": ", 1)[0])
+
+    def live(self) -> None:
+        """Seconds from sound to verdict, measured by the page itself."""
+        index = self.cell_with(LIVE)
+        output = self.notebook.output_of(index)
+        output.scroll_into_view_if_needed()
+        frame = output.locator("iframe")
+        frame.wait_for(timeout=CELL_S * 1000)
+        page = frame.element_handle().content_frame()
+        page.wait_for_selector("body[data-state=ready]", timeout=LOAD_S * 1000)
+        page.click("#listen")
+        latencies = []
+        for n in range(1, N_VERDICTS + 1):
+            heard = f"Number(document.body.dataset.verdicts || 0) >= {n}"
+            self.notebook.wait_until(f"verdict {n} is there", lambda heard=heard: page.evaluate(heard), TAKE_LIMIT_S)
+            latencies.append(page.evaluate("window.lastLatencyMs") / 1e3)
+        self.notebook.photograph_as_it_stands(self.output / "live.png")
+        page.click("#listen")
+        stopped = page.evaluate("document.body.dataset.verdicts")
+        self.notebook.page.wait_for_timeout(2000)
+        if page.evaluate("document.body.dataset.verdicts") != stopped:
+            raise Failed("expected no verdict after the page was stopped")
+        median = statistics.median(latencies)
+        print(f"        from sound to verdict: {median:.2f} s (median of {len(latencies)}), {max(latencies):.2f} s at most")
+        if median > LATENCY_S:
+            raise Failed(f"expected a verdict within {LATENCY_S} s of its sound, found {median:.2f} s")
+
+    def teach_by_ear(self) -> None:
+        """Two of the three sounds, one take each, and one to ask about; all are gone afterwards."""
+        index = self.cell_with(BY_EAR)
+        output = self.notebook.output_of(index)
+        output.scroll_into_view_if_needed()
+        takes = []
+        for sound in TAUGHT_SOUNDS:
+            card = output.locator("[data-run]").filter(has_text=f"{sound}/take")
+            takes.append(self.take(card, "take.wav"))
+        learned = self.notebook.run_cell(index + 1, CELL_S)
+        if not all(f'"{sound}"' in learned.text for sound in TAUGHT_SOUNDS) or "synthesised" in learned.text:
+            raise Failed(f"expected {TAUGHT_SOUNDS} to be learned, found {learned.text}")
+        takes.append(self.take(self.notebook.output_of(index + 1).locator("[data-run]"), "asked.wav"))
+        self.notebook.photograph_as_it_stands(self.output / "by-ear.png")
+        answer = self.notebook.run_cell(index + 2, CELL_S)
+        check_complaints([learned, answer])
+        if "asked.wav" not in answer.text or not any(sound in answer.text for sound in TAUGHT_SOUNDS):
+            raise Failed(f"expected an answer on the take, found {answer.text}")
+        for take in takes:
+            take.unlink()
+
+    def cell_with(self, source: str) -> int:
+        """The first code cell that holds a piece of source."""
+        return next(index for index, cell in enumerate(self.stored) if source in cell.source)
+
     def both_themes(self) -> None:
         """Also leaves a picture of the whole notebook in each."""
         for theme in ("Dark", "Light"):
@@ -142,6 +207,7 @@ class Scenario:
             self.check_media()
             themes.check(self.notebook, theme.lower())
             self.notebook.photograph(self.output / f"{theme.lower()}.png")
+        themes.check_narrow(self.notebook, self.output / "narrow.png")
 
     def one_stage_again(self) -> None:
         """A stage that computes, and a cell that draws."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 
 from cells import Failed
-from notebook_page import NotebookPage
+from notebook_page import SIZE, NotebookPage
 
 # WCAG 2.2, 1.4.3. Every single colour is measured by the crate's own tests.
 TEXT_CONTRAST = 4.5
@@ -33,6 +34,10 @@ MEASURE = """async png => {
     }
     return { paper: [...data.slice(paper, paper + 3)], contrast };
 }"""
+# How far the widest picture reaches beyond the output it stands in.
+BEYOND = """output => Math.max(0, ...[...output.querySelectorAll('img')].map(
+    image => Math.round(image.getBoundingClientRect().right - output.getBoundingClientRect().right)))"""
+NARROW = {"width": 640, "height": 900}
 PAGE_PAPER = """panel => {
     const probe = document.createElement('div');
     probe.style.backgroundColor = 'var(--jp-layout-color0)';
@@ -63,3 +68,15 @@ def check(notebook: NotebookPage, theme: str) -> None:
     if measured == 0:
         raise Failed("expected pictures in the notebook, found none")
     print(f"        {measured} pictures stand on the {theme} page's paper, and read there", flush=True)
+
+
+def check_narrow(notebook: NotebookPage, file: Path) -> None:
+    """No picture reaches beyond its cell's output where the window is half a screen."""
+    notebook.page.set_viewport_size(NARROW)
+    notebook.page.wait_for_timeout(1000)
+    for index, cell in enumerate(notebook.cells()):
+        beyond = notebook.output_of(index).evaluate(BEYOND)
+        if cell.picture_widths and beyond > 0:
+            raise Failed(f"a picture of code cell {index + 1} reaches {beyond} pixels beyond the page in a narrow window")
+    notebook.photograph_as_it_stands(file)
+    notebook.page.set_viewport_size(SIZE)

@@ -17,7 +17,9 @@ use tch::{CModule, Device, Kind, TchError, Tensor};
 
 use self::config::{TinyAstFile, ViTFile};
 #[cfg(feature = "pipeline")]
-pub use self::page::{PAGE_FILE, page};
+pub(crate) use self::page::MICROPHONE;
+#[cfg(feature = "pipeline")]
+pub use self::page::{PAGE_FILE, page, page_of};
 use crate::config::TinyAstConfig;
 use crate::error::{Error, Result};
 use crate::files;

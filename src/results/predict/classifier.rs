@@ -23,7 +23,7 @@ pub const RELEASED: &str = "data/models/tinyast-esc10.safetensors";
 
 /// A trained network with everything that turns a recording into what it takes.
 pub struct Classifier {
-    pub(super) checkpoint: Checkpoint,
+    pub(crate) checkpoint: Checkpoint,
     pub(super) extractor: FeatureExtractor,
     pub(super) device: Device,
 }
@@ -62,6 +62,11 @@ impl Classifier {
     /// Class names in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.checkpoint.info.labels
+    }
+
+    /// How many seconds of a recording it was trained on at a time.
+    pub fn clip_s(&self) -> f32 {
+        self.checkpoint.info.settings.clip.duration_s
     }
 
     /// Numbers in an embedding.

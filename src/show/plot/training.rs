@@ -92,7 +92,10 @@ pub fn curves(title: &str, x_label: &str, y_label: &str, curves: &[Curve]) -> Re
         for (i, curve) in curves.iter().enumerate() {
             let (color, width) = series_style(i);
             let budget = (MAX_POINTS / curves.len()).max(4);
-            chart.draw_series(LineSeries::new(thin(&curve.points, budget), color.stroke_width(width * SCALE as u32 / 2)))?;
+            chart.draw_series(LineSeries::new(
+                thin(&curve.points, budget),
+                color.stroke_width(width * SCALE as u32 / 2),
+            ))?;
             if marked || curve.points.len() == 1 {
                 chart.draw_series(curve.points.iter().map(|&point| {
                     EmptyElement::at(point)

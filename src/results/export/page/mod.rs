@@ -10,12 +10,15 @@ use super::onnx;
 use crate::error::Result;
 use crate::files;
 use crate::model::onnx::Weights;
-use crate::training::checkpoint;
+use crate::results::predict::Classifier;
+use crate::training::checkpoint::{self, Checkpoint};
 
 /// The page's name in its folder.
 pub const PAGE_FILE: &str = "index.html";
 
 const TEMPLATE: &str = include_str!("page.html");
+/// Opens the microphone, in this page and in the notebook's.
+pub(crate) const MICROPHONE: &str = include_str!("microphone.js");
 /// This crate's front end and network as WebAssembly, which `make page-runtime` builds from `page/`.
 const RUNTIME: &[u8] = include_bytes!("runtime.wasm.gz");
 
@@ -25,11 +28,23 @@ const RUNTIME: &[u8] = include_bytes!("runtime.wasm.gz");
 /// # Errors
 /// [`crate::Error::StageMissing`] and [`crate::Error::Checkpoint`] for the checkpoint, [`crate::Error::Io`] when the folder cannot be written.
 pub fn page(checkpoint: &Path, folder: &Path) -> Result<PathBuf> {
-    let network = onnx::of_checkpoint(&checkpoint::load(checkpoint, Device::Cpu)?, Weights::Float)?;
-    let html =
-        TEMPLATE.replace("{{RUNTIME}}", &STANDARD.encode(RUNTIME)).replace("{{NETWORK}}", &STANDARD.encode(network));
+    let html = html_of(&checkpoint::load(checkpoint, Device::Cpu)?)?;
     files::create_dir(folder)?;
     let path = folder.join(PAGE_FILE);
     files::write_bytes(&path, html.as_bytes())?;
     Ok(path)
+}
+
+/// The page of a network that is loaded already.
+///
+/// # Errors
+/// As [`page`], but for the files.
+pub fn page_of(network: &Classifier) -> Result<String> {
+    html_of(&network.checkpoint)
+}
+
+fn html_of(network: &Checkpoint) -> Result<String> {
+    let network = onnx::of_checkpoint(network, Weights::Float)?;
+    let html = TEMPLATE.replace("{{MICROPHONE}}\n", MICROPHONE).replace("{{RUNTIME}}", &STANDARD.encode(RUNTIME));
+    Ok(html.replace("{{NETWORK}}", &STANDARD.encode(network)))
 }
