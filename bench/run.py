@@ -10,6 +10,7 @@ import argparse
 import front_end
 import harness
 import notebook
+import page
 import pipeline
 import small
 import training
@@ -23,6 +24,7 @@ STAGES = {
     "training": training.measure,
     "transfer": transfer.measure,
     "small": small.measure,
+    "page": page.measure,
     "notebook": notebook.measure,
 }
 

@@ -93,6 +93,14 @@ def check_refusal(page: Page, output: Path) -> None:
         raise Failed(f"a file that is no recording: {said}, {words!r}")
 
 
+def fake_microphone(output: Path) -> list[str]:
+    """Options of Chromium with a microphone that plays a file, and that every page may have."""
+    sound = output.resolve() / "page-microphone.wav"
+    microphone.write_sound(sound)
+    options = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    return [*options, f"--use-file-for-fake-audio-capture={sound}"]
+
+
 def listen(page: Page) -> list[float]:
     """Seconds from sound to verdict, one verdict after another."""
     page.click("#listen")
@@ -106,11 +114,8 @@ def listen(page: Page) -> list[float]:
 
 def check_listening(playwright: Playwright, chromium: str, page_file: Path, output: Path) -> None:
     """A microphone that is there, and one that is refused."""
-    sound = output / "page-microphone.wav"
-    microphone.write_sound(sound)
-    fake = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={sound}"]
     complaints: list[str] = []
-    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--use-fake-ui-for-media-stream", *fake])
+    browser = playwright.chromium.launch(executable_path=chromium, args=fake_microphone(output))
     page = opened(browser.new_context(), page_file, complaints)
     latencies = listen(page)
     page.screenshot(path=output / "page-listening.png", full_page=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+import tempfile
 
 import numpy
 import onnx
@@ -60,6 +61,21 @@ def cosine(path: pathlib.Path, inputs: numpy.ndarray, logits: numpy.ndarray) -> 
     return float(((theirs * logits).sum(axis=1) / norms).mean())
 
 
+def run_readme(root: pathlib.Path) -> None:
+    """The README's lines for ONNX, on views of noise, in the project's folder but for their input."""
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    lines = next(block.split("```")[0] for block in readme.split("```python\n")[1:] if "onnxruntime" in block)
+    with tempfile.TemporaryDirectory() as folder:
+        views = pathlib.Path(folder, "views.npy")
+        numpy.save(views, numpy.random.default_rng(0).standard_normal((3, 1, 64, 320), dtype="float32"))
+        names = {}
+        exec(lines.replace('"views.npy"', repr(str(views))).replace('"data/', f'"{root}/data/'), names)
+    shapes = [names[name].shape for name in ("logits", "embedding")]
+    if shapes != [(3, 10), (3, 128)]:
+        raise SystemExit(f"README.md: its lines for ONNX give {shapes}, expected (3, 10) and (3, 128)")
+    print("README.md: its lines for ONNX run", flush=True)
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
@@ -80,6 +96,7 @@ def main() -> None:
             f"in 8 bits a cosine of {near:.4f} (limit {INT8_COSINE})",
             flush=True,
         )
+    run_readme(pathlib.Path(__file__).resolve().parents[2])
     if failed:
         raise SystemExit(f"ONNX Runtime's answers are not ours: {', '.join(failed)}")
 
