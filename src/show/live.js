@@ -20,10 +20,15 @@ KERNEL_FOLDER
     if (!html.includes(network)) throw new Error("The page of this network is no longer there: run the cell again.");
     const frame = document.createElement("iframe");
     Object.assign(frame, { srcdoc: html, allow: "microphone", title: "A page that listens" });
-    frame.setAttribute("class", "tinyast");
     frame.style.cssText = "width:100%;height:640px;border:0";
-    const fit = () => (frame.style.height = `${frame.contentDocument.documentElement.scrollHeight + 16}px`);
-    frame.addEventListener("load", () => new ResizeObserver(fit).observe(frame.contentDocument.body));
+    const inside = () => frame.contentDocument.documentElement;
+    const fit = () => (frame.style.height = `${inside().querySelector("body").scrollHeight + 64}px`);
+    const dress = () => (inside().dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light");
+    frame.addEventListener("load", () => {
+      new ResizeObserver(fit).observe(inside().querySelector("body"));
+      new MutationObserver(dress).observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+      dress();
+    });
     box.querySelector("[data-picture]").replaceChildren(frame);
     say("ready", "It runs in this page, from the network's own file; the kernel is free for other work, and nothing is sent anywhere.");
   } catch (error) {

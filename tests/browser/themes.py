@@ -65,6 +65,10 @@ def check(notebook: NotebookPage, theme: str) -> None:
         if found["contrast"] < TEXT_CONTRAST:
             raise Failed(f"{where}: expected ink of {TEXT_CONTRAST} against its paper, found {found['contrast']:.2f}")
         measured += 1
+    for frame in page.locator(".jp-Notebook iframe").element_handles():
+        framed = frame.content_frame().evaluate("getComputedStyle(document.body).backgroundColor")
+        if [int(number) for number in re.findall(r"\d+", framed)][:3] != expected:
+            raise Failed(f"a page under a cell in the {theme} theme: expected the paper {expected}, found {framed}")
     if measured == 0:
         raise Failed("expected pictures in the notebook, found none")
     print(f"        {measured} pictures stand on the {theme} page's paper, and read there", flush=True)
