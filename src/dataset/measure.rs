@@ -80,9 +80,48 @@ pub fn loudest_dbfs(waveform: &Waveform) -> f64 {
     loudest(&levels(waveform).1)
 }
 
+/// [`loudest_dbfs`] of a recording that comes block by block.
+pub struct Loudness {
+    piece: usize,
+    /// Less than a piece.
+    held: Vec<f32>,
+    loudest: f64,
+}
+
+impl Loudness {
+    /// Of a recording at a rate in Hz.
+    pub fn new(sample_rate: u32) -> Self {
+        Loudness { piece: piece_len(sample_rate), held: Vec::new(), loudest: FLOOR_DBFS }
+    }
+
+    /// The next samples.
+    pub fn take(&mut self, samples: &[f32]) {
+        let fill = if self.held.is_empty() { 0 } else { (self.piece - self.held.len()).min(samples.len()) };
+        self.held.extend_from_slice(&samples[..fill]);
+        if self.held.len() == self.piece {
+            self.loudest = self.loudest.max(rms_dbfs(&self.held));
+            self.held.clear();
+        }
+        let pieces = samples[fill..].chunks_exact(self.piece);
+        let rest = pieces.remainder();
+        self.loudest = pieces.map(rms_dbfs).fold(self.loudest, f64::max);
+        self.held.extend_from_slice(rest);
+    }
+
+    /// The level of the loudest piece, a last shorter one among them.
+    pub fn loudest_dbfs(&self) -> f64 {
+        if self.held.is_empty() { self.loudest } else { self.loudest.max(rms_dbfs(&self.held)) }
+    }
+}
+
+/// Samples in 10 ms.
+fn piece_len(sample_rate: u32) -> usize {
+    ((f64::from(sample_rate) * PIECE_S) as usize).max(1)
+}
+
 /// Samples in 10 ms, and the level of every such piece.
 fn levels(waveform: &Waveform) -> (usize, Vec<f64>) {
-    let piece = ((f64::from(waveform.sample_rate) * PIECE_S) as usize).max(1);
+    let piece = piece_len(waveform.sample_rate);
     (piece, waveform.samples.chunks(piece).map(rms_dbfs).collect())
 }
 
@@ -131,6 +170,18 @@ mod tests {
         };
         for (samples, expected) in [(square, 0.0), (sine(1.0), -3.0103), (sine(0.5), -9.0309)] {
             assert!((rms_dbfs(&samples) - expected).abs() < 1e-3, "{}", rms_dbfs(&samples));
+        }
+    }
+
+    #[test]
+    fn block_by_block_a_recording_is_as_loud() {
+        let samples: Vec<f32> =
+            (0..1_234).map(|n| ((n * 37 % 101) as f32 / 101.0) * if n < 700 { 0.1 } else { 0.7 }).collect();
+        let whole = loudest_dbfs(&Waveform { samples: samples.clone(), sample_rate: 8_000 });
+        for block in [1, 7, 80, 81, 500, 5_000] {
+            let mut loudness = Loudness::new(8_000);
+            samples.chunks(block).for_each(|samples| loudness.take(samples));
+            assert_eq!(loudness.loudest_dbfs(), whole, "blocks of {block}");
         }
     }
 

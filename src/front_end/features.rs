@@ -198,6 +198,26 @@ impl FeatureExtractor {
         self.resampler(sample_rate)?.process_parallel(&without_offset(samples))
     }
 
+    /// Lends the resampler from this rate to who converts block by block; [`FeatureExtractor::take_back`] spares the next one its planning.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when the rate is out of range.
+    pub fn lend_resampler(&mut self, sample_rate: u32) -> Result<Resampler> {
+        self.resampler(sample_rate)?;
+        let known = self.resamplers.iter().position(|(rate, _)| *rate == sample_rate);
+        match known {
+            Some(index) => Ok(self.resamplers.remove(index).1),
+            None => Resampler::new(sample_rate, self.config.sample_rate),
+        }
+    }
+
+    /// Keeps a resampler that was lent.
+    pub fn take_back(&mut self, sample_rate: u32, resampler: Resampler) {
+        if self.resamplers.len() < MAX_RESAMPLERS {
+            self.resamplers.push((sample_rate, resampler));
+        }
+    }
+
     /// The resampler from this rate, planned when it is met first.
     fn resampler(&mut self, sample_rate: u32) -> Result<&mut Resampler> {
         let known = self.resamplers.iter().position(|(rate, _)| *rate == sample_rate);

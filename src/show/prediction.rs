@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::sound::player;
 use super::table::{MAX_CARDS, table};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
 use crate::results::predict::{FolderPredictions, NONE_OF_THESE, Prediction, Recognize};
 use crate::show::html::{self, Cell, Html};
@@ -41,7 +41,14 @@ pub fn tags(network: &mut impl Recognize, waveform: &Waveform, title: &str) -> R
 pub fn predictions(folder: &FolderPredictions, n_players: usize) -> Result<Html> {
     let mut cards = Vec::new();
     for (index, prediction) in folder.predictions.iter().take(MAX_CARDS).enumerate() {
-        let heard = if index < n_players { Some(audio::read(&prediction.path)?) } else { None };
+        let heard = match index < n_players {
+            // One that was heard, and is too long to be held, has no player.
+            true => audio::read(&prediction.path).map(Some).or_else(|error| match error {
+                Error::Audio { .. } => Ok(None),
+                other => Err(other),
+            })?,
+            false => None,
+        };
         cards.push(card(prediction, heard.as_ref())?);
     }
     let failed: Vec<Vec<Cell>> = folder

@@ -239,11 +239,14 @@ impl Listener {
         Listening::of_window(levels, features, &shares, window, best)
     }
 
-    /// As [`Listener::predict`], of a file in any format the crate reads.
+    /// As [`Listener::predict`], of a file in any format the crate reads; TinyAST takes it at any length.
     ///
     /// # Errors
     /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
+        if let Network::TinyAst(classifier) = &mut self.network {
+            return classifier.predict_file(path);
+        }
         self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
     }
 }

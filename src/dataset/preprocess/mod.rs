@@ -27,7 +27,7 @@ use crate::front_end::audio;
 use crate::front_end::features::FeatureExtractor;
 use cache::{Cache, Recording, Spectrogram, rows};
 use names::NpyNames;
-pub use windows::clips_of;
+pub use windows::{Windows, clips_of};
 
 /// What the stage did.
 #[derive(Debug, Default)]

@@ -27,9 +27,79 @@ pub fn clips_of<'a>(
     })
 }
 
+/// [`clips_of`] with [`LongClips::Windows`], of a recording that comes block by block.
+pub struct Windows {
+    n_samples: usize,
+    /// Samples that a window needs or may need, and the place of the first.
+    held: Vec<f32>,
+    origin: usize,
+    /// Where the next window begins, unless it is the last.
+    next: usize,
+}
+
+impl Windows {
+    /// For windows as long as a clip at this rate.
+    pub fn new(sample_rate: u32, config: &ClipConfig) -> Self {
+        let n_samples = config.n_samples(sample_rate).max(1);
+        Windows { n_samples, held: Vec::new(), origin: 0, next: 0 }
+    }
+
+    /// Takes samples, and hands over every window that is whole, with the place of its first sample.
+    ///
+    /// # Errors
+    /// What `give` reports.
+    pub fn take<E>(&mut self, samples: &[f32], mut give: impl FnMut(usize, &[f32]) -> Result<(), E>) -> Result<(), E> {
+        self.held.extend_from_slice(samples);
+        while self.origin + self.held.len() >= self.next + self.n_samples {
+            let start = self.next - self.origin;
+            give(self.next, &self.held[start..start + self.n_samples])?;
+            self.next += self.n_samples;
+        }
+        // The last window may begin up to its length before the next.
+        let needed = self.next.saturating_sub(self.n_samples).max(self.origin);
+        self.held.drain(..needed - self.origin);
+        self.origin = needed;
+        Ok(())
+    }
+
+    /// Hands over the last window, which ends with the recording, or the only one, padded with silence.
+    ///
+    /// # Errors
+    /// What `give` reports.
+    pub fn finish<E>(mut self, mut give: impl FnMut(usize, &[f32]) -> Result<(), E>) -> Result<(), E> {
+        let end = self.origin + self.held.len();
+        if end == self.next && end > 0 {
+            return Ok(());
+        }
+        let start = end.saturating_sub(self.n_samples);
+        self.held.resize(self.held.len().max(self.n_samples), 0.0);
+        give(start, &self.held[start - self.origin..][..self.n_samples])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn block_by_block_the_windows_are_the_same() {
+        let config = ClipConfig { duration_s: 1.0, long_clips: LongClips::Windows };
+        for n in [0, 1, 9, 10, 11, 19, 20, 25, 30, 31, 104] {
+            let samples: Vec<f32> = (0..n).map(|index| index as f32).collect();
+            let whole: Vec<(f32, Vec<f32>)> =
+                clips_of(&samples, 10, &config).map(|(start, clip)| (start, clip.into_owned())).collect();
+            for block in [1, 3, 10, 64] {
+                let (mut windows, mut found) = (Windows::new(10, &config), Vec::new());
+                let mut give = |start: usize, window: &[f32]| {
+                    found.push((start as f32 / 10.0, window.to_vec()));
+                    Ok::<(), ()>(())
+                };
+                samples.chunks(block).for_each(|samples| windows.take(samples, &mut give).unwrap());
+                windows.finish(&mut give).unwrap();
+                assert_eq!(found, whole, "{n} samples in blocks of {block}");
+            }
+        }
+    }
 
     #[test]
     fn windows_cover_a_long_recording_and_the_last_ends_with_it() {

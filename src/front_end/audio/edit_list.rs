@@ -16,20 +16,14 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    /// Cuts the samples to what the edit keeps; an edit that keeps nothing is a mistake, and changes nothing.
-    pub(super) fn apply(&self, samples: &mut Vec<f32>, sample_rate: u32) {
+    /// How many frames it passes over, and how many behind those it keeps; none for all.
+    pub(super) fn stretch(&self, sample_rate: u32) -> (u64, Option<u64>) {
         let frames = |ticks: u64, ticks_per_s: u32| {
             let frames = (u128::from(ticks) * u128::from(sample_rate)).div_ceil(u128::from(ticks_per_s.max(1)));
-            usize::try_from(frames).unwrap_or(usize::MAX)
+            u64::try_from(frames).unwrap_or(u64::MAX)
         };
-        let start = frames(self.start, self.start_ticks_per_s);
-        if start >= samples.len() {
-            return;
-        }
-        samples.drain(..start);
-        if self.duration > 0 {
-            samples.truncate(frames(self.duration, self.duration_ticks_per_s));
-        }
+        let kept = (self.duration > 0).then(|| frames(self.duration, self.duration_ticks_per_s));
+        (frames(self.start, self.start_ticks_per_s), kept)
     }
 }
 
@@ -123,13 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_keeps_its_stretch_and_one_that_keeps_nothing_changes_nothing() {
-        let whole: Vec<f32> = (0..44_100).map(|n| n as f32).collect();
-        let mut samples = whole.clone();
-        EDIT.apply(&mut samples, 44_100);
-        assert_eq!(samples, whole[1_024..1_024 + 22_050]);
-        let mut samples = whole.clone();
-        Edit { start: 44_100, ..EDIT }.apply(&mut samples, 44_100);
-        assert_eq!(samples, whole);
+    fn an_edit_keeps_a_stretch_in_frames() {
+        assert_eq!(EDIT.stretch(44_100), (1_024, Some(22_050)));
+        assert_eq!(Edit { duration: 0, ..EDIT }.stretch(88_200), (2_048, None));
     }
 }

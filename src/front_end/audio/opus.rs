@@ -4,9 +4,9 @@ use std::path::Path;
 
 use opus_pure::{MAX_PACKET_SAMPLES, OpusDecoder, OpusMSDecoder};
 
-use super::balance::Balance;
+use super::mono::Mono;
 use super::ogg::{self, Link};
-use super::waveform::{Source, Waveform, check_channels, check_length, check_samples, refuse};
+use super::waveform::{Source, check_channels, refuse};
 use crate::error::Result;
 
 /// Opus has one clock, whatever rate was recorded.
@@ -57,35 +57,26 @@ struct Map {
 }
 
 /// Decodes one stream of a link to mono, without what the encoder added at both ends.
-pub(super) fn decode(source: &mut impl Source, link: &Link, serial: u32, path: &Path) -> Result<Waveform> {
-    let mut stream = Stream {
-        head: None,
-        decoder: None,
-        n_packets: 0,
-        frames: Vec::new(),
-        samples: Vec::new(),
-        balance: Balance::default(),
-        last: None,
-        path,
-    };
+pub(super) fn decode(source: &mut impl Source, link: &Link, serial: u32, mono: &mut Mono) -> Result<()> {
+    let path = mono.path();
+    let mut stream = Stream { head: None, decoder: None, n_packets: 0, frames: Vec::new(), mono, last: None, path };
     ogg::packets(source, link, serial, path, |packet, granule| stream.take(packet, granule))?;
     stream.finish()
 }
 
-struct Stream<'a> {
+struct Stream<'a, 'm> {
     head: Option<Head>,
     decoder: Option<Decoder>,
     n_packets: usize,
     /// What a packet decodes to, interleaved.
     frames: Vec<f32>,
-    samples: Vec<f32>,
-    balance: Balance,
+    mono: &'a mut Mono<'m>,
     /// The frame that the stream ends before, counted from the encoder's first.
     last: Option<u64>,
-    path: &'a Path,
+    path: &'m Path,
 }
 
-impl Stream<'_> {
+impl Stream<'_, '_> {
     fn take(&mut self, packet: &[u8], granule: Option<u64>) -> Result<()> {
         self.n_packets += 1;
         match self.n_packets {
@@ -93,8 +84,13 @@ impl Stream<'_> {
             // Names and titles.
             2 => Ok(()),
             _ => {
+                self.append(packet)?;
+                // What a page holds counts as far as the position at its end says.
+                if granule.is_some_and(|granule| self.mono.n_frames() <= granule) {
+                    self.mono.release()?;
+                }
                 self.last = granule.or(self.last);
-                self.append(packet)
+                Ok(())
             }
         }
     }
@@ -106,38 +102,35 @@ impl Stream<'_> {
         let expected = "Opus channels in the order of mapping family 0 or 1";
         self.decoder = Some(Decoder::new(&head).ok_or_else(|| refuse(self.path, None, expected, found()))?);
         self.frames = vec![0.0; MAX_PACKET_SAMPLES * head.channels];
+        self.mono.skip(head.pre_skip as u64);
         self.head = Some(head);
         Ok(())
     }
 
     fn append(&mut self, packet: &[u8]) -> Result<()> {
         let (Some(decoder), Some(head)) = (&mut self.decoder, &self.head) else { return Ok(()) };
-        let done = self.samples.len();
+        let done = self.mono.n_frames();
         let broken = |found: String| refuse(self.path, None, "an Opus packet", format!("after {done} frames: {found}"));
         if packet.is_empty() {
             return Err(broken("an empty one".into()));
         }
         let n_frames = decoder.decode(packet, &mut self.frames).map_err(|error| broken(error.to_string()))?;
-        check_length((done + n_frames) as u64, SAMPLE_RATE, self.path)?;
+        self.mono.expect(n_frames as u64, SAMPLE_RATE)?;
         let interleaved = &mut self.frames[..n_frames * head.channels];
         interleaved.iter_mut().for_each(|sample| *sample *= head.gain);
         let frames = interleaved.chunks_exact(head.channels);
-        self.samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / head.channels as f32));
-        self.balance.count(interleaved, head.channels, &self.samples[done..]);
-        check_samples(&self.samples[done..], done, |_| None, self.path)
+        let mixed = frames.map(|frame| frame.iter().sum::<f32>() / head.channels as f32);
+        self.mono.append(|samples, balance| {
+            let before = samples.len();
+            samples.extend(mixed);
+            balance.count(interleaved, head.channels, &samples[before..]);
+        });
+        self.mono.check_from(done, |_| None)
     }
 
-    fn finish(mut self) -> Result<Waveform> {
-        let pre_skip = self.head.map_or(0, |head| head.pre_skip);
-        if let Some(last) = self.last {
-            self.samples.truncate(usize::try_from(last).unwrap_or(usize::MAX));
-        }
-        self.samples.drain(..pre_skip.min(self.samples.len()));
-        if self.samples.is_empty() {
-            return Err(refuse(self.path, None, "at least one frame of samples", "none"));
-        }
-        self.balance.settle(&mut self.samples);
-        Ok(Waveform { samples: self.samples, sample_rate: SAMPLE_RATE })
+    fn finish(self) -> Result<()> {
+        let pre_skip = self.head.map_or(0, |head| head.pre_skip) as u64;
+        self.mono.end_part(self.last.map(|last| last.saturating_sub(pre_skip)))
     }
 }
 

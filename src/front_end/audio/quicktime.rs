@@ -4,10 +4,10 @@
 use std::io::SeekFrom;
 use std::path::Path;
 
-use super::balance::Balance;
+use super::mono::Mono;
 use super::mp4::{atoms, sound_track, u16_at, u32_at, u64_at};
 use super::pcm::Sample;
-use super::waveform::{Source, Waveform, check_channels, check_length, check_sample_rate, check_samples, refuse};
+use super::waveform::{Source, check_channels, check_sample_rate, refuse};
 use crate::error::{Error, Result};
 
 /// Bytes read at a time, about.
@@ -48,11 +48,10 @@ pub(super) fn track(moov: &[u8], path: &Path) -> Result<Option<Track>> {
     check_channels(format.channels, path)?;
     let sample_rate = check_sample_rate(format.sample_rate, path)?;
     let chunks = chunks(stbl).ok_or_else(|| broken("tables of its places that contradict each other"))?;
-    let n_frames = chunks.iter().map(|(_, frames)| frames).sum();
+    let n_frames = chunks.iter().map(|(_, frames)| frames).sum::<u64>();
     if n_frames == 0 {
         return Err(refuse(path, None, "at least one frame of samples in one piece", "none, or fragments"));
     }
-    check_length(n_frames, sample_rate, path)?;
     let Format { sample, is_big_endian, channels, .. } = format;
     Ok(Some(Track { sample, is_big_endian, channels, sample_rate, chunks }))
 }
@@ -66,12 +65,13 @@ impl Track {
     ///
     /// # Errors
     /// [`Error::Audio`] where the file ends before its samples do.
-    pub fn decode(&self, source: &mut impl Source, from: u64, end: u64, path: &Path) -> Result<Waveform> {
+    pub fn decode(&self, source: &mut impl Source, from: u64, end: u64, mono: &mut Mono) -> Result<()> {
+        let path = mono.path();
         let frame_len = self.sample.n_bytes() * self.channels;
         // No more room is made than the file could fill.
-        let n_frames = self.chunks.iter().map(|(_, frames)| frames).sum::<u64>().min(end / frame_len as u64);
-        let mut samples = Vec::with_capacity(n_frames as usize);
-        let mut balance = Balance::default();
+        let n_frames = self.chunks.iter().map(|(_, frames)| frames).sum::<u64>();
+        mono.expect(n_frames, self.sample_rate)?;
+        mono.reserve(n_frames.min(end / frame_len as u64) as usize);
         let mut block = vec![0; (BLOCK_LEN / frame_len).max(1) * frame_len];
         for (start, frames) in &self.chunks {
             let (start, length) = (from.saturating_add(*start), frames * frame_len as u64);
@@ -91,14 +91,14 @@ impl Track {
                 if self.is_big_endian {
                     block[..n].chunks_exact_mut(self.sample.n_bytes()).for_each(<[u8]>::reverse);
                 }
-                let done = samples.len();
-                self.sample.append_mono(&block[..n], self.channels, &mut samples, &mut balance);
-                check_samples(&samples[done..], done, |_| None, path)?;
+                let done = mono.n_frames();
+                mono.append(|samples, balance| self.sample.append_mono(&block[..n], self.channels, samples, balance));
+                mono.check_from(done, |_| None)?;
+                mono.release()?;
                 left -= n;
             }
         }
-        balance.settle(&mut samples);
-        Ok(Waveform { samples, sample_rate: self.sample_rate })
+        mono.end_part(None)
     }
 }
 

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavReader, WavSpec};
 
-use super::balance::Balance;
 use super::compressed;
+use super::mono::Mono;
 use super::pcm::Sample;
 use super::riff::{Layout, MP3, find_samples};
-use super::waveform::{Source, Waveform, check_length, check_samples, open};
+use super::waveform::{Source, open};
 use crate::error::{Error, Result};
 
 /// Bytes read and converted at a time: few enough to stay in a processor's cache, enough to make reading a few calls.
@@ -44,18 +44,19 @@ pub fn wav_info(path: &Path) -> Result<WavInfo> {
 }
 
 /// Decodes a WAV file of `len` bytes: in bulk what hound accepts, by symphonia what it refuses.
-pub(super) fn decode(source: impl Source, len: u64, path: &Path) -> Result<Waveform> {
+pub(super) fn decode(source: impl Source, len: u64, mono: &mut Mono) -> Result<()> {
+    let path = mono.path();
     let mut source = BufReader::new(source);
     let layout = find_samples(&mut source, len, path)?;
     if layout.tag() == MP3 {
         let end = layout.data_start + layout.data_len;
-        return compressed::decode_mp3_in_wav(source.into_inner(), layout.data_start, end, path);
+        return compressed::decode_mp3_in_wav(source.into_inner(), layout.data_start, end, mono);
     }
     let header = layout.header();
     match WavReader::new(&header[..]).ok().and_then(|wav| sample_of(wav.spec(), &layout)) {
-        Some(sample) => decode_pcm(&mut source, &layout, sample, path),
+        Some(sample) => decode_pcm(&mut source, &layout, sample, mono),
         None => {
-            compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), len, path)
+            compressed::decode_wav(Cursor::new(header).chain(source.take(layout.data_len)), layout.tag(), len, mono)
         }
     }
 }
@@ -75,24 +76,24 @@ fn sample_of(spec: WavSpec, layout: &Layout) -> Option<Sample> {
     }
 }
 
-fn decode_pcm(source: &mut impl Read, layout: &Layout, sample: Sample, path: &Path) -> Result<Waveform> {
-    check_length(layout.n_frames(), layout.sample_rate(), path)?;
+fn decode_pcm(source: &mut impl Read, layout: &Layout, sample: Sample, mono: &mut Mono) -> Result<()> {
+    mono.expect(layout.n_frames(), layout.sample_rate())?;
+    mono.reserve(layout.n_frames() as usize);
     let frame_len = usize::from(layout.frame_len());
-    let mut samples = Vec::with_capacity(layout.n_frames() as usize);
-    let mut balance = Balance::default();
-    let mut left = layout.data_len as usize;
-    let mut block = vec![0; left.min(BLOCK_LEN / frame_len * frame_len)];
+    let mut left = layout.data_len;
+    let mut block = vec![0; (BLOCK_LEN / frame_len * frame_len).min(usize::try_from(left).unwrap_or(BLOCK_LEN))];
     while left > 0 {
-        let n = left.min(block.len());
-        source.read_exact(&mut block[..n]).map_err(Error::io("read", path))?;
-        let done = samples.len();
-        sample.append_mono(&block[..n], usize::from(layout.channels()), &mut samples, &mut balance);
+        let bytes = usize::try_from(left).unwrap_or(block.len()).min(block.len());
+        source.read_exact(&mut block[..bytes]).map_err(Error::io("read", mono.path()))?;
+        let done = mono.n_frames();
+        mono.append(|samples, balance| {
+            sample.append_mono(&block[..bytes], usize::from(layout.channels()), samples, balance)
+        });
         if sample == Sample::F32 {
-            let offset = |frame: usize| Some(layout.data_start + (frame * frame_len) as u64);
-            check_samples(&samples[done..], done, offset, path)?;
+            mono.check_from(done, |frame| Some(layout.data_start + (frame * frame_len) as u64))?;
         }
-        left -= n;
+        mono.release()?;
+        left -= bytes as u64;
     }
-    balance.settle(&mut samples);
-    Ok(Waveform { samples, sample_rate: layout.sample_rate() })
+    mono.end_part(None)
 }

@@ -1,11 +1,13 @@
 //! A decoded sound, and the bounds that every file is held to.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::front_end::offset::without_offset;
 
 /// Sample rates a file may have, in Hz: below, a clip would grow more than sixteenfold on the way to 16 kHz; above, no recorder goes.
 pub const SAMPLE_RATES: RangeInclusive<u32> = 1_000..=768_000;
@@ -31,6 +33,11 @@ impl Waveform {
     /// The length in seconds.
     pub fn duration_s(&self) -> f64 {
         self.samples.len() as f64 / f64::from(self.sample_rate)
+    }
+
+    /// The samples without a constant offset, where they have one that counts.
+    pub fn without_offset(&self) -> Cow<'_, [f32]> {
+        without_offset(&self.samples)
     }
 }
 

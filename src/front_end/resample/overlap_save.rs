@@ -80,16 +80,27 @@ impl OverlapSave {
         self.hop_out
     }
 
-    /// Fills `output` with what becomes of `samples` from block number `first` on; silence lies beyond their ends.
+    /// How many blocks the first `n_samples` of a longer sound are enough for.
+    pub fn n_ready(&self, n_samples: usize) -> usize {
+        (n_samples + self.lead_in + self.hop_in).saturating_sub(self.input.len()) / self.hop_in
+    }
+
+    /// The place of the first sample that block number `next` needs.
+    pub fn first_needed(&self, next: usize) -> usize {
+        (next * self.hop_in).saturating_sub(self.lead_in)
+    }
+
+    /// Fills `output` with what becomes of `samples` from block number `first` on; the first of them has the place `origin` in the sound, which
+    /// no block needs samples before, and silence lies beyond both ends.
     ///
     /// # Errors
     /// [`crate::Error::Signal`] when a transform refuses its buffers.
-    pub fn convert(&mut self, samples: &[f32], first: usize, output: &mut [f32]) -> Result<()> {
+    pub fn convert(&mut self, samples: &[f32], origin: usize, first: usize, output: &mut [f32]) -> Result<()> {
         for (number, block) in output.chunks_mut(self.hop_out).enumerate() {
             // The block's first sample of the input, counted from `lead_in` before its start.
             let start = (first + number) * self.hop_in;
-            let from = start.saturating_sub(self.lead_in).min(samples.len());
-            let to = (start + self.input.len()).saturating_sub(self.lead_in).min(samples.len());
+            let place = |at: usize| at.saturating_sub(self.lead_in).saturating_sub(origin).min(samples.len());
+            let (from, to) = (place(start), place(start + self.input.len()));
             let before = (self.lead_in.saturating_sub(start)).min(self.input.len());
             self.input[..before].fill(0.0);
             self.input[before..before + to - from].copy_from_slice(&samples[from..to]);

@@ -14,6 +14,10 @@ const MIN_FILTER_LENGTH: usize = 500;
 pub(super) struct Stream {
     fft: Fft<f32>,
     block: Vec<f32>,
+    /// Samples that do not fill a block yet.
+    held: Vec<f32>,
+    /// Samples of the output that come before the sound.
+    skip: usize,
 }
 
 impl Stream {
@@ -28,7 +32,7 @@ impl Stream {
         let fft = Fft::new_custom(from, to, n_units * unit_in, 1, 1, WindowFunction::BlackmanHarris2, FixedSync::Both)
             .map_err(|error| refused(&error))?;
         let block = vec![0.0; fft.output_frames_next()];
-        Ok(Stream { fft, block })
+        Ok(Stream { fft, block, held: Vec::new(), skip: 0 })
     }
 
     /// Appends `output_len` samples to `output`: what becomes of `samples`, silence beyond their ends.
@@ -37,16 +41,57 @@ impl Stream {
     /// [`crate::Error::Signal`] when rubato refuses its buffers.
     pub fn convert(&mut self, samples: &[f32], output_len: usize, output: &mut Vec<f32>) -> Result<()> {
         output.reserve_exact(output_len);
+        let before = output.len();
+        self.begin();
+        self.take(samples, output)?;
+        // More than there is may have come where the last block was whole.
+        output.truncate(before + output_len);
+        self.finish(before + output_len - output.len(), output)
+    }
+
+    /// Begins another sound.
+    pub fn begin(&mut self) {
         self.fft.reset();
-        // The filter's delay: that much comes out before the clip begins.
-        let mut skip = self.fft.output_delay();
-        let mut blocks = samples.chunks(self.fft.input_frames_next());
-        while output.len() < output_len {
-            let block_out = self.block(blocks.next().unwrap_or_default())?;
-            let fresh = &block_out[skip.min(block_out.len())..];
-            skip = skip.saturating_sub(block_out.len());
-            output.extend_from_slice(&fresh[..fresh.len().min(output_len - output.len())]);
+        self.held.clear();
+        // The filter's delay: that much comes out before the sound begins.
+        self.skip = self.fft.output_delay();
+    }
+
+    /// Takes the next samples, and appends what is ready.
+    ///
+    /// # Errors
+    /// [`crate::Error::Signal`] when rubato refuses its buffers.
+    pub fn take(&mut self, samples: &[f32], output: &mut Vec<f32>) -> Result<()> {
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(samples);
+        let block_len = self.fft.input_frames_next();
+        let whole = held.len() / block_len * block_len;
+        held[..whole].chunks_exact(block_len).try_for_each(|block| self.append(block, usize::MAX, output))?;
+        held.drain(..whole);
+        self.held = held;
+        Ok(())
+    }
+
+    /// Appends `rest` samples: what becomes of those held, and of the silence behind them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Signal`] when rubato refuses its buffers.
+    pub fn finish(&mut self, rest: usize, output: &mut Vec<f32>) -> Result<()> {
+        let (end, mut held) = (output.len() + rest, std::mem::take(&mut self.held));
+        while output.len() < end {
+            self.append(&held, end - output.len(), output)?;
+            held.clear();
         }
+        Ok(())
+    }
+
+    /// Appends what a block becomes, up to `most` samples of it.
+    fn append(&mut self, block: &[f32], most: usize, output: &mut Vec<f32>) -> Result<()> {
+        let skip = self.skip;
+        let block_out = self.block(block)?;
+        let fresh = &block_out[skip.min(block_out.len())..];
+        output.extend_from_slice(&fresh[..fresh.len().min(most)]);
+        self.skip = skip.saturating_sub(self.block.len());
         Ok(())
     }
 

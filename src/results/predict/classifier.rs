@@ -4,13 +4,13 @@ use std::path::Path;
 
 use tch::{Device, Tensor};
 
-use super::hearing::{Heard, Verdict, hear, standing};
+use super::hearing::{FEW, Heard, Hearing, MANY, Verdict, standing};
 use super::prediction::Prediction;
 use crate::config::Config;
 use crate::dataset::processed::Dataset;
 use crate::error::{Error, Result};
-use crate::front_end::audio::{self, Waveform};
-use crate::front_end::features::FeatureExtractor;
+use crate::front_end::audio::Waveform;
+use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::model::tiny_ast::judge;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
@@ -80,7 +80,7 @@ impl Classifier {
     /// As [`Classifier::probabilities`].
     pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
         // Behind what it made of the recording early.
-        Ok(self.hear(waveform)?.seen.split_off(self.embed_dim()))
+        Ok(self.hearing().waveform(waveform)?.seen.split_off(self.embed_dim()))
     }
 
     /// Probability of every class, calibrated where the checkpoint says how. A recording longer than a clip is read as windows, whose
@@ -89,14 +89,15 @@ impl Classifier {
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
     pub fn probabilities(&mut self, waveform: &Waveform) -> Result<(Vec<f32>, usize)> {
-        let heard = self.hear(waveform)?;
+        let heard = self.hearing().waveform(waveform)?;
         Ok((heard.mean, heard.timeline.len()))
     }
 
-    fn hear(&mut self, waveform: &Waveform) -> Result<Heard> {
+    fn hearing(&mut self) -> Hearing<'_, impl FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> {
         let Classifier { checkpoint, extractor, device } = self;
         let info = &checkpoint.info;
-        hear(info, extractor, waveform, |clips| {
+        let batch_size = if device.is_cuda() { MANY } else { FEW };
+        Hearing::new(info, extractor, batch_size, |clips: &[Spectrogram]| {
             let inputs: Vec<_> =
                 clips.iter().map(|clip| input::of_clip(clip, &info.model, &info.settings.features)).collect();
             let inputs = Tensor::cat(&inputs, 0).to_device(*device);
@@ -110,12 +111,13 @@ impl Classifier {
         })
     }
 
-    /// Classifies one file in any format the crate reads.
+    /// Classifies one file in any format the crate reads, of any length.
     ///
     /// # Errors
-    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    /// As [`audio::stream`](crate::front_end::audio::stream) and [`Classifier::probabilities`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
-        self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+        let heard = self.hearing().file(path).map_err(|error| error.in_file(path))?;
+        self.judged(heard, path)
     }
 
     /// Classifies a sound in memory; `path` is its name in the prediction.
@@ -123,8 +125,12 @@ impl Classifier {
     /// # Errors
     /// As [`Classifier::probabilities`].
     pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
-        let heard = self.hear(waveform)?;
-        let standing = standing(waveform, || match &self.checkpoint.familiarity {
+        let heard = self.hearing().waveform(waveform)?;
+        self.judged(heard, path)
+    }
+
+    fn judged(&self, heard: Heard, path: &Path) -> Result<Prediction> {
+        let standing = standing(heard.loudest_dbfs, || match &self.checkpoint.familiarity {
             Some(familiarity) => {
                 let seen = Tensor::from_slice(&heard.seen).unsqueeze(0);
                 let distances = familiarity.distances_of(&seen)?;
@@ -132,7 +138,7 @@ impl Classifier {
             }
             None => Ok(None),
         })?;
-        Ok(heard.prediction(self.labels(), standing, waveform, path))
+        Ok(heard.prediction(self.labels(), standing, path))
     }
 }
 

@@ -3,17 +3,23 @@
 use std::path::Path;
 
 use crate::config::{ClipConfig, LongClips};
-use crate::dataset::measure::loudest_dbfs;
-use crate::dataset::preprocess::clips_of;
-use crate::error::Result;
-use crate::front_end::audio::Waveform;
+use crate::dataset::measure::Loudness;
+use crate::dataset::preprocess::Windows;
+use crate::error::{Error, Result};
+use crate::front_end::audio::{self, Listen, Waveform};
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
+use crate::front_end::resample::Running;
 use crate::results::predict::prediction::{Prediction, SILENCE_DBFS, Standing, Window};
 use crate::training::described::CheckpointInfo;
 use crate::training::reference::{Reference, UNLIKE};
 
-/// Windows of a long recording run through the network at once.
-const BATCH_SIZE: usize = 64;
+/// Windows run through a network at once on a processor: more only take more memory.
+pub(super) const FEW: usize = 4;
+/// The same on a device that is idle without them.
+#[cfg(feature = "torch")]
+pub(super) const MANY: usize = 64;
+/// Samples of a recording in memory that are taken at a time.
+const BLOCK_LEN: usize = 1 << 20;
 
 /// What a network makes of one clip.
 pub(super) struct Verdict {
@@ -31,58 +37,156 @@ pub(super) struct Heard {
     pub timeline: Vec<Window>,
     /// [`Verdict::seen`] as the mean over windows.
     pub seen: Vec<f32>,
+    /// The recording's length in seconds.
+    pub duration_s: f64,
+    /// The level of its loudest 10 ms, in dBFS.
+    pub loudest_dbfs: f64,
 }
 
-/// Cuts a recording into windows as long as a clip, shows some of them at a time to a network, and takes the mean of what it says.
-///
-/// # Errors
-/// [`crate::Error::Signal`] for samples that are no sound, and what the network reports.
-pub(super) fn hear(
-    info: &CheckpointInfo,
-    extractor: &mut FeatureExtractor,
-    waveform: &Waveform,
-    mut network: impl FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>,
-) -> Result<Heard> {
-    let sample_rate = info.settings.features.sample_rate;
-    let samples = extractor.resample_parallel(&waveform.samples, waveform.sample_rate)?;
-    let windows_config = ClipConfig { long_clips: LongClips::Windows, ..info.settings.clip };
-    let windows: Vec<_> = clips_of(&samples, sample_rate, &windows_config).collect();
-    let n_windows = windows.len() as f32;
-    let mut mean = vec![0.0; info.labels.len()];
-    let mut seen: Vec<f32> = Vec::new();
-    let mut timeline = Vec::with_capacity(windows.len());
-    for batch in windows.chunks(BATCH_SIZE) {
-        let spectrograms =
-            batch.iter().map(|(_, window)| extractor.extract(window, sample_rate)).collect::<Result<Vec<_>>>()?;
-        for ((start_s, samples), Verdict { probabilities, seen: of_window }) in
-            batch.iter().zip(network(&spectrograms)?)
-        {
-            add(&mut mean, &probabilities, n_windows);
-            seen.resize(of_window.len(), 0.0);
-            add(&mut seen, &of_window, n_windows);
-            let start_s = f64::from(*start_s);
-            let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
-            timeline.push(Window { start_s, end_s: end_s.min(waveform.duration_s()), probabilities });
+/// A network that listens: it cuts what comes into windows as long as a clip, hears some of them at a time, and takes the mean of what it makes of
+/// them. It holds some windows and all that was said of each, and never a recording.
+pub(super) struct Hearing<'a, N> {
+    info: &'a CheckpointInfo,
+    extractor: &'a mut FeatureExtractor,
+    network: N,
+    batch_size: usize,
+    /// Nothing before the recording begins.
+    under_way: Option<UnderWay>,
+}
+
+/// How far a recording was heard.
+struct UnderWay {
+    sample_rate: u32,
+    n_samples: u64,
+    loudness: Loudness,
+    resampling: Running,
+    windows: Windows,
+    said: Said,
+}
+
+/// What was said so far, and what is to be heard next.
+#[derive(Default)]
+struct Said {
+    /// Windows with their start in seconds.
+    batch: Vec<(f64, Vec<f32>)>,
+    sum: Vec<f64>,
+    seen: Vec<f64>,
+    timeline: Vec<Window>,
+}
+
+impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
+    pub fn new(info: &'a CheckpointInfo, extractor: &'a mut FeatureExtractor, batch_size: usize, network: N) -> Self {
+        Hearing { info, extractor, network, batch_size, under_way: None }
+    }
+
+    /// Hears a recording in memory.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] for samples that are no sound, and what the network reports.
+    pub fn waveform(mut self, waveform: &Waveform) -> Result<Heard> {
+        self.begin(waveform.sample_rate)?;
+        waveform.without_offset().chunks(BLOCK_LEN).try_for_each(|block| self.take(block))?;
+        self.finish()
+    }
+
+    /// Hears a file of any length.
+    ///
+    /// # Errors
+    /// As [`audio::stream`] and [`Hearing::waveform`].
+    pub fn file(mut self, path: &Path) -> Result<Heard> {
+        audio::stream(path, &mut self)?;
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<Heard> {
+        let Some(UnderWay { sample_rate, n_samples, loudness, resampling, mut windows, mut said }) =
+            self.under_way.take()
+        else {
+            return Err(Error::Signal { expected: "a recording".into(), found: "none that began".into() });
+        };
+        let duration_s = n_samples as f64 / f64::from(sample_rate);
+        let mut resampled = Vec::new();
+        let resampler = resampling.finish(&mut resampled)?;
+        self.extractor.take_back(sample_rate, resampler);
+        windows.take(&resampled, |start, window| self.window(&mut said, start, window))?;
+        windows.finish(|start, window| self.window(&mut said, start, window))?;
+        self.ask(&mut said)?;
+        let Said { sum, seen, mut timeline, .. } = said;
+        let n = timeline.len() as f64;
+        let of_n = |sums: Vec<f64>| sums.into_iter().map(|sum| (sum / n) as f32).collect::<Vec<f32>>();
+        let (mut mean, seen) = (of_n(sum), of_n(seen));
+        timeline.iter_mut().for_each(|window| window.end_s = window.end_s.min(duration_s));
+        if let Some(calibration) = &self.info.calibration {
+            calibration.apply(&mut mean);
+            timeline.iter_mut().for_each(|window| calibration.apply(&mut window.probabilities));
         }
+        Ok(Heard { mean, timeline, seen, duration_s, loudest_dbfs: loudness.loudest_dbfs() })
     }
-    if let Some(calibration) = &info.calibration {
-        calibration.apply(&mut mean);
-        timeline.iter_mut().for_each(|window| calibration.apply(&mut window.probabilities));
+
+    /// Takes up a window, and hears a batch once it is full.
+    fn window(&mut self, said: &mut Said, start: usize, samples: &[f32]) -> Result<()> {
+        said.batch.push((start as f64 / f64::from(self.info.settings.features.sample_rate), samples.to_vec()));
+        if said.batch.len() == self.batch_size { self.ask(said) } else { Ok(()) }
     }
-    Ok(Heard { mean, timeline, seen })
+
+    fn ask(&mut self, said: &mut Said) -> Result<()> {
+        let sample_rate = self.info.settings.features.sample_rate;
+        let spectrograms = said.batch.iter().map(|(_, window)| self.extractor.extract(window, sample_rate));
+        let spectrograms = spectrograms.collect::<Result<Vec<_>>>()?;
+        if spectrograms.is_empty() {
+            return Ok(());
+        }
+        let verdicts = (self.network)(&spectrograms)?;
+        for ((start_s, samples), Verdict { probabilities, seen }) in said.batch.drain(..).zip(verdicts) {
+            add(&mut said.sum, &probabilities);
+            add(&mut said.seen, &seen);
+            let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
+            said.timeline.push(Window { start_s, end_s, probabilities });
+        }
+        Ok(())
+    }
 }
 
-/// Adds one of `n` to their mean.
-fn add(mean: &mut [f32], values: &[f32], n: f32) {
-    mean.iter_mut().zip(values).for_each(|(mean, value)| *mean += value / n);
+impl<N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Listen for Hearing<'_, N> {
+    fn begin(&mut self, sample_rate: u32) -> Result<()> {
+        let settings = &self.info.settings;
+        let windows_config = ClipConfig { long_clips: LongClips::Windows, ..settings.clip };
+        self.under_way = Some(UnderWay {
+            sample_rate,
+            n_samples: 0,
+            loudness: Loudness::new(sample_rate),
+            resampling: Running::new(self.extractor.lend_resampler(sample_rate)?),
+            windows: Windows::new(settings.features.sample_rate, &windows_config),
+            said: Said::default(),
+        });
+        Ok(())
+    }
+
+    fn take(&mut self, samples: &[f32]) -> Result<()> {
+        let Some(mut under_way) = self.under_way.take() else { return Ok(()) };
+        let UnderWay { n_samples, loudness, resampling, windows, said, .. } = &mut under_way;
+        *n_samples += samples.len() as u64;
+        loudness.take(samples);
+        let mut resampled = Vec::new();
+        resampling.take(samples, &mut resampled)?;
+        windows.take(&resampled, |start, window| self.window(said, start, window))?;
+        self.under_way = Some(under_way);
+        Ok(())
+    }
+}
+
+/// Adds to sums, of which there are none at first.
+fn add(sums: &mut Vec<f64>, values: &[f32]) {
+    sums.resize(values.len(), 0.0);
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
 }
 
 /// How a recording stands that lies as far as `familiar` says from what a network knows; it is not asked about silence.
 pub(super) fn standing<'a>(
-    waveform: &Waveform,
+    loudest_dbfs: f64,
     familiar: impl FnOnce() -> Result<Option<(&'a Reference, f32)>>,
 ) -> Result<Standing> {
-    if loudest_dbfs(waveform) <= SILENCE_DBFS {
+    if loudest_dbfs <= SILENCE_DBFS {
         return Ok(Standing::Silent);
     }
     Ok(match familiar()? {
@@ -96,21 +200,15 @@ pub(super) fn standing<'a>(
 
 impl Heard {
     /// The classes by their probability, with everything that goes by their order.
-    pub(super) fn prediction(
-        self,
-        labels: &[String],
-        standing: Standing,
-        waveform: &Waveform,
-        path: &Path,
-    ) -> Prediction {
-        let Heard { mean, mut timeline, .. } = self;
+    pub(super) fn prediction(self, labels: &[String], standing: Standing, path: &Path) -> Prediction {
+        let Heard { mean, mut timeline, duration_s, .. } = self;
         let mut order: Vec<usize> = (0..mean.len()).collect();
         order.sort_by(|&a, &b| mean[b].total_cmp(&mean[a]));
         let ranked = order.iter().map(|&class| (labels[class].clone(), mean[class])).collect();
         for window in &mut timeline {
             window.probabilities = order.iter().map(|&class| window.probabilities[class]).collect();
         }
-        let (duration_s, windows) = (waveform.duration_s(), timeline.len());
+        let windows = timeline.len();
         Prediction { path: path.into(), duration_s, windows, ranked, timeline, standing }
     }
 }

@@ -10,11 +10,11 @@ use rten::{Dimension, Model, ModelOptions, NodeId};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
 
-use super::hearing::{Heard, Verdict, hear, standing};
+use super::hearing::{FEW, Heard, Hearing, Verdict, standing};
 use super::prediction::Prediction;
 use crate::config::View;
 use crate::error::{Error, Result};
-use crate::front_end::audio::{self, Waveform};
+use crate::front_end::audio::Waveform;
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::training::described::{CheckpointInfo, FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
 use crate::training::reference::Reference;
@@ -92,17 +92,18 @@ impl OnnxClassifier {
     /// # Errors
     /// As [`OnnxClassifier::predict`].
     pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
-        let mut seen = self.hear(waveform)?.seen;
+        let mut seen = self.hearing().waveform(waveform)?.seen;
         seen.truncate(self.embed_dim());
         Ok(seen)
     }
 
-    /// Classifies one file in any format the crate reads.
+    /// Classifies one file in any format the crate reads, of any length.
     ///
     /// # Errors
-    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    /// As [`audio::stream`](crate::front_end::audio::stream) and [`OnnxClassifier::predict`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
-        self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+        let heard = self.hearing().file(path).map_err(|error| error.in_file(path))?;
+        self.judged(heard, path)
     }
 
     /// Classifies a sound in memory; `path` is its name in the prediction.
@@ -110,17 +111,22 @@ impl OnnxClassifier {
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Onnx`] when the network cannot run.
     pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
-        let heard = self.hear(waveform)?;
-        let standing = standing(waveform, || {
+        let heard = self.hearing().waveform(waveform)?;
+        self.judged(heard, path)
+    }
+
+    fn judged(&self, heard: Heard, path: &Path) -> Result<Prediction> {
+        let standing = standing(heard.loudest_dbfs, || {
             let white = ArrayView1::from(&heard.seen[self.embed_dim()..]);
             Ok(self.reference.as_ref().map(|reference| (reference, reference.distance(white))))
         })?;
-        Ok(heard.prediction(self.labels(), standing, waveform, path))
+        Ok(heard.prediction(self.labels(), standing, path))
     }
 
-    fn hear(&mut self, waveform: &Waveform) -> Result<Heard> {
+    fn hearing(&mut self) -> Hearing<'_, impl FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> {
         let OnnxClassifier { info, extractor, network, outputs, .. } = self;
-        hear(info, extractor, waveform, |clips| {
+        let info = &*info;
+        Hearing::new(info, extractor, FEW, |clips: &[Spectrogram]| {
             let verdicts = clips.iter().map(|clip| judge(network, outputs, &views_of(info, clip)));
             verdicts.collect::<Result<Vec<_>, _>>().map_err(|reason| Error::Onnx { reason })
         })

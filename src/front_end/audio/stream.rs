@@ -1,0 +1,96 @@
+//! A recording of any length, block by block.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use super::decode::decode_from;
+use super::mono::{Blocks, Mono};
+use super::waveform::{open, refuse};
+use crate::error::Result;
+use crate::front_end::offset::Sums;
+
+/// Blocks that are decoded ahead of who listens.
+const AHEAD: usize = 4;
+
+/// Who hears a recording as it is read.
+pub trait Listen {
+    /// The recording begins, mono samples at a rate in Hz follow. It can begin again: then what was heard before is void.
+    ///
+    /// # Errors
+    /// What keeps it from listening; ends the reading.
+    fn begin(&mut self, sample_rate: u32) -> Result<()>;
+
+    /// The next samples.
+    ///
+    /// # Errors
+    /// As [`Listen::begin`].
+    fn take(&mut self, samples: &[f32]) -> Result<()>;
+}
+
+/// Reads a sound file of any length, in the memory of some blocks; otherwise as [`read`](super::read), without the constant offset that
+/// [`FeatureExtractor::resample`](crate::front_end::features::FeatureExtractor::resample) takes off.
+///
+/// What only the whole file can tell (channels that cancel each other, an offset) is known once it was read; where it is so, which is seldom, the
+/// recording begins again.
+///
+/// # Errors
+/// As [`read`](super::read), but for the bounds of what is held in memory; what `listener` reports.
+pub fn stream(path: &Path, listener: &mut impl Listen) -> Result<()> {
+    let mut silent: Vec<bool> = Vec::new();
+    loop {
+        let (cancelled, sums) = hear(path, &silent, None, listener)?;
+        if cancelled.contains(&true) && silent.is_empty() {
+            silent = cancelled;
+            continue;
+        }
+        let blocks = |take: &mut dyn FnMut(&[f32])| {
+            decode(path, &silent, |block, _| {
+                take(block);
+                Ok(())
+            })
+            .map(drop)
+        };
+        if let Some(mean) = sums.offset(blocks)? {
+            hear(path, &silent, Some(mean), listener)?;
+        }
+        return Ok(());
+    }
+}
+
+/// Reads the file once; of every part whether its channels cancel each other, and what its samples add up to.
+fn hear(path: &Path, silent: &[bool], offset: Option<f64>, listener: &mut impl Listen) -> Result<(Vec<bool>, Sums)> {
+    let (mut sums, mut has_begun, mut level) = (Sums::default(), false, Vec::new());
+    let cancelled = decode(path, silent, |block, sample_rate| {
+        if !std::mem::replace(&mut has_begun, true) {
+            listener.begin(sample_rate)?;
+        }
+        sums.take(block);
+        let Some(mean) = offset else { return listener.take(block) };
+        level.clear();
+        level.extend(block.iter().map(|&sample| (f64::from(sample) - mean) as f32));
+        listener.take(&level)
+    })?;
+    Ok((cancelled, sums))
+}
+
+/// Decodes in a thread of its own, so that decoding goes on while somebody listens.
+fn decode(path: &Path, silent: &[bool], mut take: impl FnMut(&[f32], u32) -> Result<()>) -> Result<Vec<bool>> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel::<(Vec<f32>, u32)>(AHEAD);
+        let decoder = scope.spawn(move || {
+            let mut give = |block: &[f32], sample_rate: u32| {
+                send.send((block.to_vec(), sample_rate)).map_err(|_| refuse(path, None, "somebody to listen", "nobody"))
+            };
+            let (file, len) = open(path)?;
+            let mut mono = Mono::blocks(path, Blocks { take: &mut give, silent });
+            decode_from(file, len, &mut mono)?;
+            mono.finish_blocks()
+        });
+        let taken = receive.iter().try_for_each(|(block, sample_rate)| take(&block, sample_rate));
+        // Who has no listener any more stops.
+        drop(receive);
+        let decoded = decoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        taken.and(decoded)
+    })
+}
