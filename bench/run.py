@@ -9,8 +9,9 @@ import argparse
 
 import front_end
 import harness
+import live_page
+import long
 import notebook
-import page
 import pipeline
 import small
 import training
@@ -24,7 +25,8 @@ STAGES = {
     "training": training.measure,
     "transfer": transfer.measure,
     "small": small.measure,
-    "page": page.measure,
+    "page": live_page.measure,
+    "long": long.measure,
     "notebook": notebook.measure,
 }
 

@@ -107,7 +107,7 @@ pub use results::metrics::{
 };
 #[cfg(feature = "onnx")]
 pub use results::predict::OnnxClassifier;
-pub use results::predict::{NONE_OF_THESE, Prediction, Standing, Window};
+pub use results::predict::{Event, NONE_OF_THESE, Prediction, Standing, Window};
 pub use training::history::EpochRecord;
 
 #[cfg(feature = "torch")]

@@ -211,7 +211,7 @@ fn labels_for_audacity_cover_the_recording_without_overlaps() {
     for (arguments, reason) in [
         (&["--format", "audacity", "scene.wav", "scene.wav"][..], "one recording"),
         (&["--format", "audacity", "."], "one recording"),
-        (&["--format", "xml", "scene.wav"], "json, csv or audacity"),
+        (&["--format", "xml", "scene.wav"], "json, csv, audacity or raven"),
         (&["--watch", "scene.wav"], "--watch wants folders"),
         (&["--microphone", "scene.wav"], "--microphone takes no recordings"),
         #[cfg(not(feature = "microphone"))]
@@ -220,6 +220,96 @@ fn labels_for_audacity_cover_the_recording_without_overlaps() {
         let output = predict(dir.path(), arguments);
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{arguments:?}");
+    }
+}
+
+/// Three demo sounds one after another, 15 s, as `scene.wav`.
+fn scene(dir: &Path) {
+    let mut scene = sound();
+    scene.samples.extend(demo::synthesize(0, 8, 1, 0, 0).samples);
+    scene.samples.extend(vec![0.0; scene.samples.len() / 2]);
+    write_wav(&dir.join("scene.wav"), &scene).unwrap();
+}
+
+#[test]
+fn events_are_stretches_that_are_to_be_believed_in_every_format() {
+    let dir = tempfile::tempdir().unwrap();
+    scene(dir.path());
+    let prediction = Classifier::load(Path::new(RELEASED), tch::Device::Cpu).unwrap();
+    let prediction = { prediction }.predict_file(&dir.path().join("scene.wav")).unwrap();
+    let expected = prediction.events(0.2);
+    // What the network says of silence is none, whatever it is.
+    assert!(prediction.timeline[2].standing.is_none_of_these());
+    assert!(expected.iter().all(|event| event.end_s <= 10.0) && prediction.timeline.len() == 3);
+    let output = |format: &str, more: &[&str]| {
+        let arguments = [&["--events", "0.2", "--format", format], more, &["scene.wav"]].concat();
+        let output = predict(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let said = lines(&output("json", &[]));
+    let events = said[0]["events"].as_array().unwrap();
+    assert_eq!((events.len(), &said[0]["duration_s"]), (expected.len(), &Value::from(15.0)));
+    for (said, event) in events.iter().zip(&expected) {
+        assert_eq!((&said["start_s"], &said["label"]), (&Value::from(event.start_s), &Value::from(&*event.label)));
+    }
+    let rows = csv::Reader::from_reader(&output("csv", &[]).stdout[..]).records().count();
+    let of = |format| String::from_utf8(output(format, &[]).stdout).unwrap();
+    let (audacity, raven) = (of("audacity"), of("raven"));
+    assert_eq!((rows, audacity.lines().count(), raven.lines().count()), (events.len(), events.len(), events.len() + 1));
+    assert!(
+        raven.starts_with("Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t")
+    );
+    let columns: Vec<usize> = raven.lines().map(|line| line.split('\t').count()).collect();
+    assert!(columns.iter().all(|n| *n == 10), "{columns:?}");
+    // Windows that overlap begin where they were told to.
+    let overlapping = lines(&output("json", &["--hop", "2.5"]));
+    let starts = overlapping[0]["events"].as_array().unwrap().iter().map(|event| event["start_s"].as_f64().unwrap());
+    assert!(starts.into_iter().all(|start_s| start_s % 2.5 == 0.0));
+    for (arguments, reason) in [
+        (&["--hop", "5.5", "scene.wav"][..], "hop_s"),
+        (&["--hop", "0", "scene.wav"], "hop_s"),
+        (&["--events", "1.5", "scene.wav"], "up to 1"),
+        (&["--format", "raven", "scene.wav"], "--events"),
+        (&["--out", "a", "--format", "csv", "scene.wav"], "json"),
+    ] {
+        let output = predict(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_stopped() {
+    let dir = recordings();
+    let run = |more: &[&str]| predict(dir.path(), [&["--out", "results.jsonl"], more, &["sounds"]].concat());
+    assert_eq!(run(&[]).status.code(), Some(1), "one recording is broken");
+    let path = dir.path().join("results.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(whole.lines().count(), 1 + 3);
+    // Cut inside the last line that tells of a recording, as a kill leaves it: that one is asked again, the other is not.
+    let cut = whole.find("sounds/deep").unwrap() + 4;
+    fs::write(&path, &whole[..cut]).unwrap();
+    fs::remove_file(dir.path().join("sounds/a.wav")).unwrap();
+    let output = run(&[]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("recordings are in results.jsonl already"));
+    let again = fs::read_to_string(&path).unwrap();
+    let files = |text: &str| {
+        let mut files: Vec<String> = text
+            .lines()
+            .skip(1)
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["file"].as_str().unwrap().to_owned())
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    };
+    assert_eq!(files(&again), files(&whole));
+    // Results of other settings are not mixed with these, and what is no such file is left alone.
+    for (text, arguments) in [(again.as_str(), &["--top", "2"][..]), ("my notes\n", &[]), ("{\"a\":1}\n", &[])] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
 

@@ -42,6 +42,44 @@ impl Asked {
         }
     }
 
+    /// Lets windows of long recordings overlap.
+    pub fn set_hop_s(&mut self, hop_s: f32) -> Result<(), String> {
+        match self {
+            #[cfg(feature = "torch")]
+            Asked::Network(listener) => listener.set_hop_s(hop_s).map_err(|error| error.to_string()),
+            #[cfg(feature = "torch")]
+            Asked::Taught(_) => Err("--hop has no meaning for what --teach answers".into()),
+            #[cfg(feature = "onnx")]
+            Asked::Exported(network) => network.set_hop_s(hop_s).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The highest frequency that is heard, in Hz.
+    pub fn highest_hz(&self) -> f32 {
+        match self {
+            #[cfg(feature = "torch")]
+            Asked::Network(listener) => listener.highest_hz(),
+            #[cfg(feature = "torch")]
+            Asked::Taught(taught) => taught.listener().highest_hz(),
+            #[cfg(feature = "onnx")]
+            Asked::Exported(network) => network.info().settings.features.f_max_hz(),
+        }
+    }
+
+    /// What tells this network from others; and whether it was taught, which no file tells.
+    pub fn identity(&self) -> Result<String, String> {
+        match self {
+            #[cfg(feature = "torch")]
+            Asked::Network(listener) => listener.identity().map_err(|error| error.to_string()),
+            #[cfg(feature = "torch")]
+            Asked::Taught(_) => {
+                Err("--out has no place for what --teach answers: the examples may have changed since".into())
+            }
+            #[cfg(feature = "onnx")]
+            Asked::Exported(network) => Ok(network.identity().to_owned()),
+        }
+    }
+
     /// How many seconds of a microphone's sound an answer is about: what the network was trained on, where it tells.
     #[cfg(feature = "microphone")]
     pub fn clip_s(&self) -> f32 {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 #[cfg(feature = "torch")]
 use audio_transformer::Answer;
-use audio_transformer::{NONE_OF_THESE, Prediction};
+use audio_transformer::{Event, NONE_OF_THESE, Prediction};
 use serde::Serialize;
 
 /// The form of the output.
@@ -17,6 +17,8 @@ pub enum Format {
     Csv,
     /// What Audacity imports as labels: start, end and name of each stretch of one recording.
     Audacity,
+    /// What Raven opens as a selection table: the events of one recording.
+    Raven,
 }
 
 impl Format {
@@ -25,6 +27,7 @@ impl Format {
             "json" | "jsonl" => Format::Json,
             "csv" => Format::Csv,
             "audacity" => Format::Audacity,
+            "raven" => Format::Raven,
             _ => return None,
         })
     }
@@ -54,6 +57,25 @@ struct Class<'a> {
     probability: f32,
 }
 
+/// What is heard when in a recording, as JSON.
+#[derive(Serialize)]
+struct Eventful<'a> {
+    file: &'a str,
+    duration_s: f64,
+    events: Vec<Event>,
+}
+
+/// An event as a row of a table.
+#[derive(Default, Serialize)]
+struct EventRow<'a> {
+    file: &'a str,
+    start_s: Option<f64>,
+    end_s: Option<f64>,
+    label: &'a str,
+    score: Option<f32>,
+    error: &'a str,
+}
+
 /// One that was not.
 #[derive(Serialize)]
 struct Unread<'a> {
@@ -80,17 +102,22 @@ pub struct Writer<W> {
     pub format: Format,
     /// How many classes of a recording are named.
     pub top: usize,
+    /// The probability from which on a class is an event; none for what is said of whole recordings.
+    pub events: Option<f32>,
+    /// The highest frequency that is heard, in Hz.
+    pub highest_hz: f32,
     pub output: W,
     has_header: bool,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(format: Format, top: usize, output: W) -> Self {
-        Writer { format, top, output, has_header: false }
+        Writer { format, top, events: None, highest_hz: 0.0, output, has_header: false }
     }
 
     pub fn tell(&mut self, said: Said) -> io::Result<()> {
         match (self.format, said) {
+            (_, Said::Prediction(prediction)) if self.events.is_some() => self.tell_events(&prediction),
             (Format::Json, Said::Prediction(prediction)) => {
                 let classes = prediction.ranked.iter().take(self.top);
                 self.line(&Heard {
@@ -125,9 +152,48 @@ impl<W: Write> Writer<W> {
                 self.table(whole, none, classes)
             }
             (Format::Audacity, Said::Prediction(prediction)) => self.labels(&prediction),
-            // Not asked for: an answer to what was taught knows no time.
+            // Not asked for: Raven has events alone, and an answer to what was taught knows no time.
+            (Format::Raven, Said::Prediction(_)) => Ok(()),
             #[cfg(feature = "torch")]
-            (Format::Audacity, Said::Answer(_)) => Ok(()),
+            (Format::Audacity | Format::Raven, Said::Answer(_)) => Ok(()),
+        }
+    }
+
+    /// What is heard when.
+    fn tell_events(&mut self, prediction: &Prediction) -> io::Result<()> {
+        let file = prediction.path.to_string_lossy();
+        let events = prediction.events(self.events.unwrap_or_default());
+        let plain = |label: &str| label.replace(['\t', '\n'], " ");
+        match self.format {
+            Format::Json => self.line(&Eventful { file: &file, duration_s: prediction.duration_s, events }),
+            Format::Csv => {
+                let rows = events.iter().map(|Event { start_s, end_s, label, score }| EventRow {
+                    file: &file,
+                    start_s: Some(*start_s),
+                    end_s: Some(*end_s),
+                    label,
+                    score: Some(*score),
+                    error: "",
+                });
+                self.rows(rows)
+            }
+            Format::Audacity => {
+                for Event { start_s, end_s, label, score } in &events {
+                    writeln!(self.output, "{start_s:.6}\t{end_s:.6}\t{} {score:.2}", plain(label))?;
+                }
+                self.output.flush()
+            }
+            Format::Raven => {
+                let columns = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)";
+                writeln!(self.output, "{columns}\tBegin File\tAnnotation\tScore")?;
+                let name = prediction.path.file_name().unwrap_or_default().to_string_lossy();
+                for (i, Event { start_s, end_s, label, score }) in events.iter().enumerate() {
+                    let (number, highest) = (i + 1, self.highest_hz);
+                    let place = format!("{number}\tSpectrogram 1\t1\t{start_s:.6}\t{end_s:.6}\t0\t{highest}");
+                    writeln!(self.output, "{place}\t{}\t{}\t{score:.4}", plain(&name), plain(label))?;
+                }
+                self.output.flush()
+            }
         }
     }
 
@@ -136,8 +202,9 @@ impl<W: Write> Writer<W> {
         let file = path.to_string_lossy();
         match self.format {
             Format::Json => self.line(&Unread { file: &file, error }),
+            Format::Csv if self.events.is_some() => self.rows([EventRow { file: &file, error, ..EventRow::default() }]),
             Format::Csv => self.rows([Row { file: &file, error, ..Row::default() }]),
-            Format::Audacity => {
+            Format::Audacity | Format::Raven => {
                 eprintln!("predict: {error}");
                 Ok(())
             }
@@ -170,7 +237,7 @@ impl<W: Write> Writer<W> {
         self.rows(none.into_iter().chain(ranked))
     }
 
-    fn rows<'a>(&mut self, rows: impl IntoIterator<Item = Row<'a>>) -> io::Result<()> {
+    fn rows(&mut self, rows: impl IntoIterator<Item = impl Serialize>) -> io::Result<()> {
         let has_headers = !std::mem::replace(&mut self.has_header, true);
         let mut writer = csv::WriterBuilder::new().has_headers(has_headers).from_writer(&mut self.output);
         for row in rows {

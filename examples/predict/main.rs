@@ -4,8 +4,10 @@ mod asked;
 mod format;
 #[cfg(feature = "microphone")]
 mod microphone;
+mod results;
 mod watch;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,10 +18,13 @@ use asked::Asked;
 use audio_transformer::catalog::{audio_files, passed_over};
 use audio_transformer::{Error, Result, audio};
 use format::{Format, Writer};
+use results::Results;
+use serde_json::json;
 use watch::Watch;
 
 const USAGE: &str = "\
-usage: predict [--model NAME] [--teach FOLDER] [--top K] [--format json|csv|audacity] [--watch] FILE|FOLDER|- ...
+usage: predict [--model NAME] [--teach FOLDER] [--top K] [--events P] [--hop S] [--format json|csv|audacity|raven] [--out RESULTS] [--watch]
+               FILE|FOLDER|- ...
        predict [--model NAME] [--teach FOLDER] [--top K] [--format json|csv] --microphone
 
 Names what is heard in recordings, a line of JSON for each on standard output:
@@ -29,7 +34,7 @@ A standing of \"unlike\" (further from every class than 95 of 100 recordings of 
 or, where a recording cannot be read:
   {\"file\":\"dog.wav\",\"error\":\"...\"}
 
-  FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, up to two hours long
+  FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, of any length (for a CED or an AST: up to two hours)
   FOLDER        every recording in it, at any depth
   -             a recording from standard input; a pipe may be named like a file
   --model NAME  another network than the released model: a checkpoint, a folder with a CED or an AST as transformers saves it, or
@@ -43,6 +48,12 @@ or, where a recording cannot be read:
   --top K       how many classes a line names (default 5)
   --format F    json, as above; csv, a row for each class: file,standing,rank,label,probability,distance,error; audacity, for one
                 recording: start, end and most probable class of each stretch of it, which Audacity imports as labels
+  --events P    what is heard when: stretches in which the probability of a class is P or more, with start, end and highest probability:
+                {\"file\":\"night.wav\",\"duration_s\":36000.0,\"events\":[{\"start_s\":515.0,\"end_s\":530.0,\"label\":\"dog\",\"score\":0.93}, ...]}
+                A stretch that is silent or unlike what the network was trained on is none. As csv: file,start_s,end_s,label,score,error;
+                as audacity: labels; as raven: a selection table
+  --hop S       windows of long recordings begin every S seconds, and overlap (default: one behind the other)
+  --out FILE    write into FILE, and go on where an earlier run of the same call stopped: what is in it is not asked again
   --watch       name what comes into the FOLDERs from now on, once it has stopped growing, until the program is ended
   --microphone  name what the system's microphone hears, the last seconds (as long as a clip of the network) once a second, until the program
                 is ended; the file is then \"microphone\" and the moment they end, in UTC. The program has to be built with --features microphone
@@ -76,15 +87,25 @@ fn main() -> ExitCode {
             return UNUSABLE.into();
         }
     };
-    let asked = match Asked::open(arguments.model.as_deref(), arguments.teach.as_deref()) {
+    let mut asked = match Asked::open(arguments.model.as_deref(), arguments.teach.as_deref()) {
         Ok(asked) => asked,
         Err(error) => {
             eprintln!("predict: {error}");
             return UNUSABLE.into();
         }
     };
-    let writer = Writer::new(arguments.format, arguments.top, io::stdout().lock());
-    let mut run = Run { asked, writer, failed: false };
+    let prepared =
+        arguments.hop_s.map_or(Ok(()), |hop_s| asked.set_hop_s(hop_s)).and_then(|()| arguments.output(&asked));
+    let (done, output) = match prepared {
+        Ok(output) => output,
+        Err(reason) => {
+            eprintln!("predict: {reason}");
+            return UNUSABLE.into();
+        }
+    };
+    let mut writer = Writer::new(arguments.format, arguments.top, output);
+    (writer.events, writer.highest_hz) = (arguments.events, asked.highest_hz());
+    let mut run = Run { asked, writer, done, failed: false };
     let done = match () {
         _ if arguments.microphone => match run.microphone() {
             Ok(done) => done,
@@ -113,6 +134,9 @@ struct Arguments {
     model: Option<PathBuf>,
     teach: Option<PathBuf>,
     top: usize,
+    events: Option<f32>,
+    hop_s: Option<f32>,
+    out: Option<PathBuf>,
     format: Format,
     watch: bool,
     microphone: bool,
@@ -123,8 +147,9 @@ impl Arguments {
     /// `None` when help is asked for.
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
         let (model, teach, format, recordings) = (None, None, Format::Json, Vec::new());
-        let mut arguments =
-            Arguments { model, teach, top: DEFAULT_TOP, format, watch: false, microphone: false, recordings };
+        let (top, watch, microphone) = (DEFAULT_TOP, false, false);
+        let (events, hop_s, out) = (None, None, None);
+        let mut arguments = Arguments { model, teach, top, events, hop_s, out, format, watch, microphone, recordings };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--help" | "-h") => return Ok(None),
@@ -134,9 +159,19 @@ impl Arguments {
                     let number = words.next().and_then(|word| word.to_str()?.parse().ok());
                     arguments.top = number.filter(|top| *top > 0).ok_or("--top wants a number from 1")?;
                 }
+                Some("--events") => {
+                    let number = words.next().and_then(|word| word.to_str()?.parse().ok());
+                    let threshold = number.filter(|number| (f32::MIN_POSITIVE..=1.0).contains(number));
+                    arguments.events = Some(threshold.ok_or("--events wants a probability above 0 and up to 1")?);
+                }
+                Some("--hop") => {
+                    let number = words.next().and_then(|word| word.to_str()?.parse().ok());
+                    arguments.hop_s = Some(number.ok_or("--hop wants a number of seconds")?);
+                }
+                Some("--out") => arguments.out = Some(words.next().ok_or("--out wants a file")?.into()),
                 Some("--format") => {
                     let format = words.next().and_then(|word| Format::parse(word.to_str()?));
-                    arguments.format = format.ok_or("--format wants json, csv or audacity")?;
+                    arguments.format = format.ok_or("--format wants json, csv, audacity or raven")?;
                 }
                 Some("--watch") => arguments.watch = true,
                 Some("--microphone") => arguments.microphone = true,
@@ -153,13 +188,23 @@ impl Arguments {
             _ if arguments.microphone && (arguments.watch || !recordings.is_empty()) => {
                 Err("--microphone takes no recordings".into())
             }
-            _ if arguments.microphone && arguments.format == Format::Audacity => {
-                Err("--format audacity wants one recording".into())
+            _ if arguments.microphone && matches!(arguments.format, Format::Audacity | Format::Raven) => {
+                Err("--microphone has lines of json or csv".into())
+            }
+            _ if arguments.microphone && (arguments.out.is_some() || arguments.events.is_some()) => {
+                Err("--microphone takes neither --out nor --events".into())
             }
             _ if arguments.microphone => Ok(Some(arguments)),
             _ if recordings.is_empty() => Err("no recording is named".into()),
             _ if arguments.watch && recordings.iter().any(|path| !path.is_dir()) => Err("--watch wants folders".into()),
             _ if arguments.format == Format::Audacity && !is_one => Err("--format audacity wants one recording".into()),
+            _ if arguments.format == Format::Raven && (!is_one || arguments.events.is_none()) => {
+                Err("--format raven wants one recording, and --events".into())
+            }
+            _ if arguments.events.is_some() && arguments.teach.is_some() => {
+                Err("--events has no meaning for what --teach answers".into())
+            }
+            _ if arguments.out.is_some() && arguments.format != Format::Json => Err("--out wants --format json".into()),
             _ if arguments.format == Format::Audacity && arguments.teach.is_some() => {
                 Err("--format audacity has no time for what --teach answers".into())
             }
@@ -168,9 +213,24 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Where lines go, and which recordings are there already.
+    fn output(&self, asked: &Asked) -> Result<(HashSet<PathBuf>, Box<dyn Write>), String> {
+        let Some(path) = &self.out else { return Ok((HashSet::new(), Box::new(io::stdout().lock()))) };
+        let made = json!({ "network": asked.identity()?, "top": self.top, "events": self.events, "hop_s": self.hop_s });
+        let results = Results::open(path, &json!({ "predict": made }))?;
+        if !results.done.is_empty() {
+            eprintln!("predict: {} recordings are in {} already", results.done.len(), path.display());
+        }
+        Ok((results.done, Box::new(results.file)))
+    }
+}
+
 struct Run<W> {
     asked: Asked,
     writer: Writer<W>,
+    /// Recordings that an earlier run has asked about.
+    done: HashSet<PathBuf>,
     failed: bool,
 }
 
@@ -246,6 +306,9 @@ impl<W: Write> Run<W> {
     }
 
     fn recording(&mut self, path: &Path) -> io::Result<()> {
+        if self.done.contains(path) {
+            return Ok(());
+        }
         let said = match path == Path::new(STANDARD_INPUT) {
             true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.asked.about(&waveform, path)),
             // `/dev/stdin`, `<(…)` of a shell, a named pipe.

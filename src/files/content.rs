@@ -32,6 +32,14 @@ pub fn hash_file(path: &Path) -> Result<String> {
     }
 }
 
+/// The same hash of bytes in memory.
+#[cfg(feature = "onnx")]
+pub fn hash_bytes(bytes: &[u8]) -> String {
+    let mut hash = Xxh3Default::new();
+    hash.update(bytes);
+    digits(&hash)
+}
+
 /// The same hash of texts, each apart from the next whatever they hold.
 pub fn hash_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Xxh3Default::new();

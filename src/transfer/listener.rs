@@ -128,6 +128,28 @@ impl Listener {
         }
     }
 
+    /// Lets the windows of a long recording overlap, one every `hop_s` seconds; for TinyAST alone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a hop that is not above 0 and up to the clip's length, and for any with another network.
+    pub fn set_hop_s(&mut self, hop_s: f32) -> Result<()> {
+        match &mut self.network {
+            Network::TinyAst(classifier) => classifier.set_hop_s(hop_s),
+            Network::Published { .. } => {
+                let expected = "none for this network, which cuts its pieces as its authors do".into();
+                Err(Error::Config { field: "hop_s", expected, found: hop_s.to_string() })
+            }
+        }
+    }
+
+    /// The highest frequency that it hears, in Hz.
+    pub fn highest_hz(&self) -> f32 {
+        match &self.network {
+            Network::TinyAst(classifier) => classifier.highest_hz(),
+            Network::Published { network, .. } => network.sample_rate() as f32 / 2.0,
+        }
+    }
+
     /// Numbers in an embedding.
     pub fn embed_dim(&self) -> usize {
         match &self.network {
@@ -213,7 +235,7 @@ impl Listener {
         let timeline: Vec<Window> = pieces
             .map(|(&(start_s, end_s), own)| {
                 let probabilities = order.iter().map(|&class| own[class]).collect();
-                Window { start_s, end_s, probabilities }
+                Window { start_s, end_s, probabilities, standing: Standing::Unknown }
             })
             .collect();
         let ranked = order.iter().map(|&class| (network.labels()[class].clone(), whole[class])).collect();

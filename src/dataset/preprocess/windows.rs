@@ -30,6 +30,7 @@ pub fn clips_of<'a>(
 /// [`clips_of`] with [`LongClips::Windows`], of a recording that comes block by block.
 pub struct Windows {
     n_samples: usize,
+    hop: usize,
     /// Samples that a window needs or may need, and the place of the first.
     held: Vec<f32>,
     origin: usize,
@@ -38,10 +39,11 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// For windows as long as a clip at this rate.
-    pub fn new(sample_rate: u32, config: &ClipConfig) -> Self {
+    /// For windows as long as a clip at this rate, one every `hop` samples, or one behind the other.
+    pub fn new(sample_rate: u32, config: &ClipConfig, hop: Option<usize>) -> Self {
         let n_samples = config.n_samples(sample_rate).max(1);
-        Windows { n_samples, held: Vec::new(), origin: 0, next: 0 }
+        let hop = hop.unwrap_or(n_samples).clamp(1, n_samples);
+        Windows { n_samples, hop, held: Vec::new(), origin: 0, next: 0 }
     }
 
     /// Takes samples, and hands over every window that is whole, with the place of its first sample.
@@ -53,10 +55,10 @@ impl Windows {
         while self.origin + self.held.len() >= self.next + self.n_samples {
             let start = self.next - self.origin;
             give(self.next, &self.held[start..start + self.n_samples])?;
-            self.next += self.n_samples;
+            self.next += self.hop;
         }
-        // The last window may begin up to its length before the next.
-        let needed = self.next.saturating_sub(self.n_samples).max(self.origin);
+        // The last window may begin anywhere behind the one before.
+        let needed = self.next.saturating_sub(self.hop).max(self.origin);
         self.held.drain(..needed - self.origin);
         self.origin = needed;
         Ok(())
@@ -68,7 +70,7 @@ impl Windows {
     /// What `give` reports.
     pub fn finish<E>(mut self, mut give: impl FnMut(usize, &[f32]) -> Result<(), E>) -> Result<(), E> {
         let end = self.origin + self.held.len();
-        if end == self.next && end > 0 {
+        if self.next > 0 && end == self.next - self.hop + self.n_samples {
             return Ok(());
         }
         let start = end.saturating_sub(self.n_samples);
@@ -89,7 +91,7 @@ mod tests {
             let whole: Vec<(f32, Vec<f32>)> =
                 clips_of(&samples, 10, &config).map(|(start, clip)| (start, clip.into_owned())).collect();
             for block in [1, 3, 10, 64] {
-                let (mut windows, mut found) = (Windows::new(10, &config), Vec::new());
+                let (mut windows, mut found) = (Windows::new(10, &config, None), Vec::new());
                 let mut give = |start: usize, window: &[f32]| {
                     found.push((start as f32 / 10.0, window.to_vec()));
                     Ok::<(), ()>(())
@@ -99,6 +101,26 @@ mod tests {
                 assert_eq!(found, whole, "{n} samples in blocks of {block}");
             }
         }
+    }
+
+    #[test]
+    fn windows_that_overlap_end_with_the_recording_too() {
+        let config = ClipConfig { duration_s: 1.0, long_clips: LongClips::Windows };
+        let starts = |n: usize, hop: usize| {
+            let (mut windows, mut found) = (Windows::new(10, &config, Some(hop)), Vec::new());
+            let mut give = |start: usize, window: &[f32]| {
+                assert!(n < 10 || window.iter().enumerate().all(|(i, sample)| *sample == (start + i) as f32));
+                found.push(start);
+                Ok::<(), ()>(())
+            };
+            let samples: Vec<f32> = (0..n).map(|index| index as f32).collect();
+            samples.chunks(3).for_each(|samples| windows.take(samples, &mut give).unwrap());
+            windows.finish(&mut give).unwrap();
+            found
+        };
+        assert_eq!(starts(25, 5), [0, 5, 10, 15]);
+        assert_eq!(starts(26, 5), [0, 5, 10, 15, 16]);
+        assert_eq!((starts(10, 5), starts(7, 5), starts(13, 1)), (vec![0], vec![0], vec![0, 1, 2, 3]));
     }
 
     #[test]

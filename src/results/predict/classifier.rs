@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tch::{Device, Tensor};
 
-use super::hearing::{FEW, Heard, Hearing, MANY, Verdict, standing};
+use super::hearing::{FEW, Heard, Hearing, MANY, Verdict, check_hop, standing};
 use super::prediction::Prediction;
 use crate::config::Config;
 use crate::dataset::processed::Dataset;
@@ -14,6 +14,7 @@ use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::model::tiny_ast::judge;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
+use crate::training::familiarity::Familiarity;
 use crate::training::input;
 use crate::training::paths::checkpoint_path;
 
@@ -26,6 +27,7 @@ pub struct Classifier {
     pub(crate) checkpoint: Checkpoint,
     pub(super) extractor: FeatureExtractor,
     pub(super) device: Device,
+    hop_s: Option<f32>,
 }
 
 impl Classifier {
@@ -36,7 +38,7 @@ impl Classifier {
     pub fn load(path: &Path, device: Device) -> Result<Self> {
         let checkpoint = checkpoint::load(path, device)?;
         let extractor = FeatureExtractor::new(&checkpoint.info.settings.features)?;
-        Ok(Classifier { checkpoint, extractor, device })
+        Ok(Classifier { checkpoint, extractor, device, hop_s: None })
     }
 
     /// Reads the released model, on the CPU.
@@ -69,6 +71,21 @@ impl Classifier {
         self.checkpoint.info.settings.clip.duration_s
     }
 
+    /// Lets the windows of a long recording overlap, one every `hop_s` seconds in place of one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a hop that is not above 0 and up to the clip's length.
+    pub fn set_hop_s(&mut self, hop_s: f32) -> Result<()> {
+        check_hop(hop_s, &self.checkpoint.info)?;
+        self.hop_s = Some(hop_s);
+        Ok(())
+    }
+
+    /// The highest frequency that it hears, in Hz.
+    pub fn highest_hz(&self) -> f32 {
+        self.checkpoint.info.settings.features.f_max_hz()
+    }
+
     /// Numbers in an embedding.
     pub fn embed_dim(&self) -> usize {
         self.checkpoint.info.model.embed_dim
@@ -94,21 +111,29 @@ impl Classifier {
     }
 
     fn hearing(&mut self) -> Hearing<'_, impl FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> {
-        let Classifier { checkpoint, extractor, device } = self;
-        let info = &checkpoint.info;
+        let Classifier { checkpoint, extractor, device, hop_s } = self;
+        let (checkpoint, device, hop_s) = (&*checkpoint, *device, *hop_s);
+        let (info, familiarity) = (&checkpoint.info, checkpoint.familiarity.as_ref());
+        let reference = familiarity.map(Familiarity::reference);
         let batch_size = if device.is_cuda() { MANY } else { FEW };
-        Hearing::new(info, extractor, batch_size, |clips: &[Spectrogram]| {
+        Hearing::new(info, extractor, reference, batch_size, move |clips: &[Spectrogram]| {
             let inputs: Vec<_> =
                 clips.iter().map(|clip| input::of_clip(clip, &info.model, &info.settings.features)).collect();
-            let inputs = Tensor::cat(&inputs, 0).to_device(*device);
+            let inputs = Tensor::cat(&inputs, 0).to_device(device);
             let (probabilities, stages) = judge(&checkpoint.model, &inputs);
+            let distances = familiarity.map(|familiarity| familiarity.distances_of(&stages)).transpose()?;
             let rows = |tensor: Tensor| {
                 Vec::<Vec<f32>>::try_from(tensor)
                     .map_err(|source| Error::Torch { action: "reading probabilities", source })
             };
-            let pairs = rows(probabilities)?.into_iter().zip(rows(stages)?);
-            Ok(pairs.map(|(probabilities, seen)| Verdict { probabilities, seen }).collect())
+            let verdicts = rows(probabilities)?.into_iter().zip(rows(stages)?).enumerate();
+            let verdict = |(i, (probabilities, seen))| {
+                let distance = distances.as_ref().and_then(|distances| distances.get(i)).copied();
+                Verdict { probabilities, seen, distance }
+            };
+            Ok(verdicts.map(verdict).collect())
         })
+        .every(hop_s)
     }
 
     /// Classifies one file in any format the crate reads, of any length.
@@ -130,14 +155,11 @@ impl Classifier {
     }
 
     fn judged(&self, heard: Heard, path: &Path) -> Result<Prediction> {
-        let standing = standing(heard.loudest_dbfs, || match &self.checkpoint.familiarity {
-            Some(familiarity) => {
-                let seen = Tensor::from_slice(&heard.seen).unsqueeze(0);
-                let distances = familiarity.distances_of(&seen)?;
-                Ok(Some((familiarity.reference(), distances.first().copied().unwrap_or(f32::INFINITY))))
-            }
-            None => Ok(None),
-        })?;
+        let familiarity = self.checkpoint.familiarity.as_ref();
+        let distances =
+            familiarity.map(|familiarity| familiarity.distances_of(&Tensor::from_slice(&heard.seen).unsqueeze(0)));
+        let distance = distances.transpose()?.and_then(|distances| distances.first().copied());
+        let standing = standing(heard.loudest_dbfs, familiarity.map(Familiarity::reference).zip(distance));
         Ok(heard.prediction(self.labels(), standing, path))
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Verdict {
     pub probabilities: Vec<f32>,
     /// What says how familiar it is, and what the head sees of it, in the order of the runtime.
     pub seen: Vec<f32>,
+    /// How far it is from what the network knows, where that was measured.
+    pub distance: Option<f32>,
 }
 
 /// What a network makes of a recording.
@@ -49,7 +51,10 @@ pub(super) struct Hearing<'a, N> {
     info: &'a CheckpointInfo,
     extractor: &'a mut FeatureExtractor,
     network: N,
+    reference: Option<&'a Reference>,
     batch_size: usize,
+    /// From one window to the next, in seconds; none for one behind the other.
+    hop_s: Option<f32>,
     /// Nothing before the recording begins.
     under_way: Option<UnderWay>,
 }
@@ -69,14 +74,40 @@ struct UnderWay {
 struct Said {
     /// Windows with their start in seconds.
     batch: Vec<(f64, Vec<f32>)>,
+    /// The windows before those, as the network takes them.
+    ready: Vec<Ready>,
     sum: Vec<f64>,
     seen: Vec<f64>,
     timeline: Vec<Window>,
 }
 
+/// A window that the network is to hear.
+struct Ready {
+    place: Place,
+    spectrogram: Spectrogram,
+}
+
+/// Where a window is, and how loud.
+struct Place {
+    start_s: f64,
+    end_s: f64,
+    loudest_dbfs: f64,
+}
+
 impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
-    pub fn new(info: &'a CheckpointInfo, extractor: &'a mut FeatureExtractor, batch_size: usize, network: N) -> Self {
-        Hearing { info, extractor, network, batch_size, under_way: None }
+    pub fn new(
+        info: &'a CheckpointInfo,
+        extractor: &'a mut FeatureExtractor,
+        reference: Option<&'a Reference>,
+        batch_size: usize,
+        network: N,
+    ) -> Self {
+        Hearing { info, extractor, network, reference, batch_size, hop_s: None, under_way: None }
+    }
+
+    /// Lets windows overlap, one every so many seconds.
+    pub fn every(self, hop_s: Option<f32>) -> Self {
+        Hearing { hop_s, ..self }
     }
 
     /// Hears a recording in memory.
@@ -110,6 +141,8 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         self.extractor.take_back(sample_rate, resampler);
         windows.take(&resampled, |start, window| self.window(&mut said, start, window))?;
         windows.finish(|start, window| self.window(&mut said, start, window))?;
+        // What waits is made ready, and then heard.
+        self.ask(&mut said)?;
         self.ask(&mut said)?;
         let Said { sum, seen, mut timeline, .. } = said;
         let n = timeline.len() as f64;
@@ -129,21 +162,54 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         if said.batch.len() == self.batch_size { self.ask(said) } else { Ok(()) }
     }
 
+    /// Has the network hear what is ready, and meanwhile makes ready what waits.
     fn ask(&mut self, said: &mut Said) -> Result<()> {
         let sample_rate = self.info.settings.features.sample_rate;
-        let spectrograms = said.batch.iter().map(|(_, window)| self.extractor.extract(window, sample_rate));
-        let spectrograms = spectrograms.collect::<Result<Vec<_>>>()?;
-        if spectrograms.is_empty() {
-            return Ok(());
-        }
-        let verdicts = (self.network)(&spectrograms)?;
-        for ((start_s, samples), Verdict { probabilities, seen }) in said.batch.drain(..).zip(verdicts) {
+        let (waiting, ready) = (std::mem::take(&mut said.batch), std::mem::take(&mut said.ready));
+        let Hearing { extractor, network, reference, .. } = self;
+        let prepare =
+            || waiting.into_iter().map(|window| Ready::new(window, extractor, sample_rate)).collect::<Result<Vec<_>>>();
+        let (places, spectrograms): (Vec<_>, Vec<_>) =
+            ready.into_iter().map(|ready| (ready.place, ready.spectrogram)).unzip();
+        let (next, verdicts) = match spectrograms.is_empty() {
+            true => (prepare(), Ok(Vec::new())),
+            false => meanwhile(prepare, || network(&spectrograms)),
+        };
+        said.ready = next?;
+        for (Place { start_s, end_s, loudest_dbfs }, verdict) in places.into_iter().zip(verdicts?) {
+            let Verdict { probabilities, seen, distance } = verdict;
+            let standing = standing(loudest_dbfs, reference.zip(distance));
             add(&mut said.sum, &probabilities);
             add(&mut said.seen, &seen);
-            let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
-            said.timeline.push(Window { start_s, end_s, probabilities });
+            said.timeline.push(Window { start_s, end_s, probabilities, standing });
         }
         Ok(())
+    }
+}
+
+/// Does one thing in a thread of its own while it does another.
+#[cfg(not(target_family = "wasm"))]
+fn meanwhile<A: Send, B>(one: impl FnOnce() -> A + Send, another: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let done = another();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), done)
+    })
+}
+
+/// A browser's page has one thread.
+#[cfg(target_family = "wasm")]
+fn meanwhile<A, B>(one: impl FnOnce() -> A, another: impl FnOnce() -> B) -> (A, B) {
+    (one(), another())
+}
+
+impl Ready {
+    fn new((start_s, samples): (f64, Vec<f32>), extractor: &mut FeatureExtractor, sample_rate: u32) -> Result<Self> {
+        let mut loudness = Loudness::new(sample_rate);
+        loudness.take(&samples);
+        let end_s = start_s + samples.len() as f64 / f64::from(sample_rate);
+        let place = Place { start_s, end_s, loudest_dbfs: loudness.loudest_dbfs() };
+        Ok(Ready { place, spectrogram: extractor.extract(&samples, sample_rate)? })
     }
 }
 
@@ -151,12 +217,13 @@ impl<N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Listen for Hearing<'_, N>
     fn begin(&mut self, sample_rate: u32) -> Result<()> {
         let settings = &self.info.settings;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..settings.clip };
+        let hop = self.hop_s.map(|hop_s| (hop_s * settings.features.sample_rate as f32).round() as usize);
         self.under_way = Some(UnderWay {
             sample_rate,
             n_samples: 0,
             loudness: Loudness::new(sample_rate),
             resampling: Running::new(self.extractor.lend_resampler(sample_rate)?),
-            windows: Windows::new(settings.features.sample_rate, &windows_config),
+            windows: Windows::new(settings.features.sample_rate, &windows_config, hop),
             said: Said::default(),
         });
         Ok(())
@@ -181,21 +248,35 @@ fn add(sums: &mut Vec<f64>, values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
 }
 
-/// How a recording stands that lies as far as `familiar` says from what a network knows; it is not asked about silence.
-pub(super) fn standing<'a>(
-    loudest_dbfs: f64,
-    familiar: impl FnOnce() -> Result<Option<(&'a Reference, f32)>>,
-) -> Result<Standing> {
-    if loudest_dbfs <= SILENCE_DBFS {
-        return Ok(Standing::Silent);
+/// Refuses windows that would leave sound out, or never end.
+///
+/// # Errors
+/// [`Error::Config`] for a hop that is not above 0 and up to the clip's length.
+pub(super) fn check_hop(hop_s: f32, info: &CheckpointInfo) -> Result<()> {
+    let clip_s = info.settings.clip.duration_s;
+    let least_s = 1.0 / info.settings.features.sample_rate as f32;
+    if (least_s..=clip_s).contains(&hop_s) {
+        return Ok(());
     }
-    Ok(match familiar()? {
+    Err(Error::Config {
+        field: "hop_s",
+        expected: format!("above 0, up to the network's clips of {clip_s} s"),
+        found: hop_s.to_string(),
+    })
+}
+
+/// How a sound stands with its loudest 10 ms at a level, and at a distance from what a network knows.
+pub(super) fn standing(loudest_dbfs: f64, familiar: Option<(&Reference, f32)>) -> Standing {
+    if loudest_dbfs <= SILENCE_DBFS {
+        return Standing::Silent;
+    }
+    match familiar {
         None => Standing::Unknown,
         Some((reference, distance)) => {
             let share = reference.share_as_far(distance);
             if share <= UNLIKE { Standing::Unlike(share) } else { Standing::Like(share) }
         }
-    })
+    }
 }
 
 impl Heard {

@@ -1,6 +1,7 @@
 //! Classifying recordings with a trained network alone: it brings labels, settings and weights.
 
 mod prediction;
+mod events;
 #[cfg(feature = "network")]
 mod hearing;
 #[cfg(feature = "torch")]
@@ -18,6 +19,7 @@ mod examples;
 
 #[cfg(feature = "torch")]
 pub use classifier::{Classifier, RELEASED};
+pub use events::Event;
 #[cfg(feature = "torch")]
 pub use examples::copy_examples;
 #[cfg(feature = "torch")]

@@ -10,10 +10,11 @@ use rten::{Dimension, Model, ModelOptions, NodeId};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, NdTensorView};
 
-use super::hearing::{FEW, Heard, Hearing, Verdict, standing};
+use super::hearing::{FEW, Heard, Hearing, Verdict, check_hop, standing};
 use super::prediction::Prediction;
 use crate::config::View;
 use crate::error::{Error, Result};
+use crate::files::content;
 use crate::front_end::audio::Waveform;
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::training::described::{CheckpointInfo, FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
@@ -29,6 +30,8 @@ pub struct OnnxClassifier {
     network: Model,
     /// Of logits, embedding and, where there is a reference, whitened numbers.
     outputs: Vec<NodeId>,
+    hop_s: Option<f32>,
+    identity: String,
 }
 
 impl OnnxClassifier {
@@ -49,6 +52,7 @@ impl OnnxClassifier {
     /// # Errors
     /// What was expected, and what was found.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, (String, String)> {
+        let identity = content::hash_bytes(&bytes);
         let network = ModelOptions::with_all_ops().prepack_weights(true).load(bytes);
         let network = network.map_err(|error| ("a whole ONNX file".to_owned(), error.to_string()))?;
         let entry = |key: &str| network.metadata().fields().find(|entry| entry.0 == key).map(|entry| entry.1);
@@ -69,12 +73,27 @@ impl OnnxClassifier {
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         let extractor = FeatureExtractor::new(&info.settings.features)
             .map_err(|error| ("settings in their range".to_owned(), error.to_string()))?;
-        Ok(OnnxClassifier { info, reference, extractor, network, outputs })
+        Ok(OnnxClassifier { info, reference, extractor, network, outputs, hop_s: None, identity })
     }
 
     /// Class names in the order of the probabilities.
     pub fn labels(&self) -> &[String] {
         &self.info.labels
+    }
+
+    /// A hash of the file, which tells this network from others.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Lets the windows of a long recording overlap, one every `hop_s` seconds in place of one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a hop that is not above 0 and up to the clip's length.
+    pub fn set_hop_s(&mut self, hop_s: f32) -> Result<()> {
+        check_hop(hop_s, &self.info)?;
+        self.hop_s = Some(hop_s);
+        Ok(())
     }
 
     /// Numbers in an embedding.
@@ -116,20 +135,26 @@ impl OnnxClassifier {
     }
 
     fn judged(&self, heard: Heard, path: &Path) -> Result<Prediction> {
-        let standing = standing(heard.loudest_dbfs, || {
-            let white = ArrayView1::from(&heard.seen[self.embed_dim()..]);
-            Ok(self.reference.as_ref().map(|reference| (reference, reference.distance(white))))
-        })?;
+        let embed_dim = self.embed_dim();
+        let familiar =
+            self.reference.as_ref().map(|reference| (reference, distance(reference, embed_dim, &heard.seen)));
+        let standing = standing(heard.loudest_dbfs, familiar);
         Ok(heard.prediction(self.labels(), standing, path))
     }
 
     fn hearing(&mut self) -> Hearing<'_, impl FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> {
-        let OnnxClassifier { info, extractor, network, outputs, .. } = self;
-        let info = &*info;
-        Hearing::new(info, extractor, FEW, |clips: &[Spectrogram]| {
-            let verdicts = clips.iter().map(|clip| judge(network, outputs, &views_of(info, clip)));
-            verdicts.collect::<Result<Vec<_>, _>>().map_err(|reason| Error::Onnx { reason })
+        let OnnxClassifier { info, extractor, network, outputs, reference, hop_s, .. } = self;
+        let (info, reference) = (&*info, reference.as_ref());
+        let (network, outputs, hop_s) = (&*network, &*outputs, *hop_s);
+        Hearing::new(info, extractor, reference, FEW, move |clips: &[Spectrogram]| {
+            let verdicts = clips.iter().map(|clip| {
+                let mut verdict = judge(network, outputs, &views_of(info, clip))?;
+                verdict.distance = reference.map(|reference| distance(reference, info.model.embed_dim, &verdict.seen));
+                Ok(verdict)
+            });
+            verdicts.collect::<Result<Vec<_>, String>>().map_err(|reason| Error::Onnx { reason })
         })
+        .every(hop_s)
     }
 }
 
@@ -175,7 +200,12 @@ fn judge(network: &Model, outputs: &[NodeId], views: &Array4<f32>) -> Result<Ver
         means.push(rows.mean_axis(Axis(0)).ok_or("no view")?.to_vec());
     }
     let probabilities = means.remove(0);
-    Ok(Verdict { probabilities, seen: means.concat() })
+    Ok(Verdict { probabilities, seen: means.concat(), distance: None })
+}
+
+/// How far a sound is from what the network knows, by the whitened numbers behind what the head sees.
+fn distance(reference: &Reference, embed_dim: usize, seen: &[f32]) -> f32 {
+    reference.distance(ArrayView1::from(seen.get(embed_dim..).unwrap_or_default()))
 }
 
 /// Logits → probabilities.

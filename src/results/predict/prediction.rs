@@ -90,4 +90,6 @@ pub struct Window {
     pub end_s: f64,
     /// Probability of every class; in a [`Prediction`] in the order of its `ranked`.
     pub probabilities: Vec<f32>,
+    /// How it compares by itself with what the network was trained on.
+    pub standing: Standing,
 }
