@@ -83,11 +83,16 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def places(sources: list[str]) -> tuple[str, int]:
+    """The cell with the settings, and the number of the first with a picture."""
+    config = next(source for source in sources if re.search(r"let \w+ = Config \{", source))
+    return config, next(index for index, source in enumerate(sources) if "show::" in source)
+
+
 def one_kernel(sources: list[str]) -> dict[str, float]:
     """What one kernel showed, from its start to its end."""
     found = {}
-    config = next(source for source in sources if "let config = Config {" in source)
-    picture = next(index for index, source in enumerate(sources) if "show::" in source)
+    config, picture = places(sources)
     started = time.monotonic()
     with running_kernel() as cells:
         found["kernel_ready"] = time.monotonic() - started

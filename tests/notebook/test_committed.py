@@ -34,6 +34,15 @@ class TheCommittedNotebook(unittest.TestCase):
             if cell["cell_type"] == "code":
                 self.assertEqual(before and before["cell_type"], "markdown", drift.source(cell))
 
+    def test_the_measurement_of_its_waits_finds_its_cells(self) -> None:
+        sys.path.insert(0, str(ROOT / "bench"))
+        import notebook
+
+        config, picture = notebook.places([drift.source(cell) for cell in self.code])
+        self.assertIn("let config =", config)
+        self.assertGreater(picture, 0)
+        self.assertTrue(notebook.BODY in notebook.EDITED.read_text(encoding="utf-8"))
+
     def test_cells_are_short(self) -> None:
         lengths = [len(drift.source(cell).splitlines()) for cell in self.code if "= Config {" not in drift.source(cell)]
         self.assertLessEqual(statistics.median(lengths), 4)
