@@ -18,6 +18,8 @@ use crate::files::http::{self, Advice, Patience, Server};
 
 /// Where the hub is, unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
+/// A home's line, by which the time of a download is told before it begins.
+const TYPICAL_MBIT_S: f64 = 50.0;
 
 const TRY_LATER: &str = "Check the network and try again: what has come stays. Or copy the network's folder from another machine and \
                          name its path; or name a mirror in HF_ENDPOINT.";
@@ -172,7 +174,11 @@ impl Repo {
         let mb = announced.size.unwrap_or_default() as f64 / 1e6;
         let license = self.license.as_deref().unwrap_or("not stated");
         let (commit, folder) = (&self.commit[..12], cache.folder().display());
-        format!("{name}, commit {commit}, license {license}: {mb:.0} MB, to {folder}")
+        // Of the line nothing is known before the first bytes; from then on the bar tells.
+        let seconds = 8.0 * mb / TYPICAL_MBIT_S;
+        format!(
+            "{name}, commit {commit}, license {license}: {mb:.0} MB, {seconds:.0} s at {TYPICAL_MBIT_S:.0} Mbit/s, to {folder}"
+        )
     }
 }
 
