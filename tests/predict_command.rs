@@ -208,6 +208,14 @@ fn labels_for_audacity_cover_the_recording_without_overlaps() {
         assert!(!label.is_empty());
     }
     assert!((end_s - scene.duration_s()).abs() < 0.1, "{text}");
+    // A silent stretch of a recording that is of a class bears no class's name.
+    let silent = format!("\t{}", "none of these");
+    assert!(!text.is_empty());
+    let mut night = sound();
+    night.samples = [night.samples.clone(), vec![0.0; 2 * night.samples.len()]].concat();
+    write_wav(&dir.path().join("night.wav"), &night).unwrap();
+    let output = predict(dir.path(), ["--format", "audacity", "night.wav"]);
+    assert!(std::str::from_utf8(&output.stdout).unwrap().trim_end().ends_with(&silent), "{output:?}");
     for (arguments, reason) in [
         (&["--format", "audacity", "scene.wav", "scene.wav"][..], "one recording"),
         (&["--format", "audacity", "."], "one recording"),

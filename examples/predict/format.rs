@@ -252,7 +252,9 @@ impl<W: Write> Writer<W> {
         for window in prediction.timeline.iter().filter(|_| !prediction.standing.is_none_of_these()) {
             let best = window.probabilities.iter().zip(&prediction.ranked).max_by(|a, b| a.0.total_cmp(b.0));
             let Some((_, (label, _))) = best else { continue };
-            match stretches.last_mut().filter(|(.., last)| last == label) {
+            // What a network says of silence, or of what it has never met, is no class of that stretch.
+            let label = if window.standing.is_none_of_these() { NONE_OF_THESE } else { label };
+            match stretches.last_mut().filter(|(.., last)| *last == label) {
                 Some(last) => last.1 = window.end_s,
                 // The last window may overlap the one before.
                 None => stretches.push((stretches.last().map_or(0.0, |last| last.1), window.end_s, label)),

@@ -77,7 +77,9 @@ impl Measured {
 
 /// The level of the loudest 10 ms of a recording, in dBFS; see [`rms_dbfs`].
 pub fn loudest_dbfs(waveform: &Waveform) -> f64 {
-    loudest(&levels(waveform).1)
+    let mut loudness = Loudness::new(waveform.sample_rate);
+    loudness.take(&waveform.samples);
+    loudness.loudest_dbfs()
 }
 
 /// [`loudest_dbfs`] of a recording that comes block by block.
@@ -177,7 +179,7 @@ mod tests {
     fn block_by_block_a_recording_is_as_loud() {
         let samples: Vec<f32> =
             (0..1_234).map(|n| ((n * 37 % 101) as f32 / 101.0) * if n < 700 { 0.1 } else { 0.7 }).collect();
-        let whole = loudest_dbfs(&Waveform { samples: samples.clone(), sample_rate: 8_000 });
+        let whole = loudest(&levels(&Waveform { samples: samples.clone(), sample_rate: 8_000 }).1);
         for block in [1, 7, 80, 81, 500, 5_000] {
             let mut loudness = Loudness::new(8_000);
             samples.chunks(block).for_each(|samples| loudness.take(samples));

@@ -18,9 +18,14 @@ pub(super) fn without_offset(samples: &[f32]) -> Cow<'_, [f32]> {
         Ok(())
     });
     match offset {
-        Ok(Some(mean)) => Cow::Owned(samples.iter().map(|&sample| (f64::from(sample) - mean) as f32).collect()),
+        Ok(Some(mean)) => Cow::Owned(lowered(samples, mean).collect()),
         _ => Cow::Borrowed(samples),
     }
+}
+
+/// The samples without an offset.
+pub(super) fn lowered(samples: &[f32], offset: f64) -> impl Iterator<Item = f32> {
+    samples.iter().map(move |&sample| (f64::from(sample) - offset) as f32)
 }
 
 /// What samples add up to, block by block.

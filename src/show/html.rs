@@ -251,6 +251,16 @@ pub(crate) fn live(id: &str, data: &str, picture: &Html, words: &str, script: &s
     ))
 }
 
+/// What stands in a button's place where no script makes one.
+pub(crate) fn button_out_of_use(word: &str) -> Html {
+    let svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"150\" height=\"36\"><rect x=\"1\" y=\"1\" width=\"148\" height=\"34\" rx=\"6\" \
+         fill=\"none\" stroke=\"#888888\" stroke-width=\"1.5\" stroke-dasharray=\"5 4\"/><circle cx=\"22\" cy=\"18\" r=\"6\" fill=\"#888888\"/>\
+         <text x=\"38\" y=\"23\" font-family=\"sans-serif\" font-size=\"14\" fill=\"#888888\">{word}</text></svg>"
+    );
+    Html::image("image/svg+xml", svg.as_bytes(), &format!("A button: {word}, out of use"), 150, 36)
+}
+
 /// A name for a frame that a script is to find: of one output alone, also when a cell is run again.
 pub(crate) fn unique_id(kind: &str) -> String {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -26,7 +26,8 @@ KERNEL_FOLDER
     const dress = () => (inside().dataset.theme = document.body.dataset.jpThemeLight === "false" ? "dark" : "light");
     frame.addEventListener("load", () => {
       new ResizeObserver(fit).observe(inside().querySelector("body"));
-      new MutationObserver(dress).observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+      const observer = new MutationObserver(() => (frame.isConnected ? dress() : observer.disconnect()));
+      observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
       dress();
     });
     box.querySelector("[data-picture]").replaceChildren(frame);

@@ -30,13 +30,10 @@ pub fn live(network: &Classifier) -> Result<Html> {
     files::write_bytes(Path::new(&file), marked.as_bytes())?;
     let id = html::unique_id("live");
     let script = SCRIPT.replace("LIVE_ID", &id).replace("KERNEL_FOLDER\n", kernel_folder::SCRIPT);
-    let picture = Html::image("image/svg+xml", BUTTON.as_bytes(), "A button to listen, out of use", 150, 36);
+    let picture = html::button_out_of_use("listen");
     Ok(html::live(&id, &run.to_string(), &picture, STATIC, &script))
 }
 
 /// What stands there where no script runs.
 const STATIC: &str = "A page that listens stands here where scripts run. Trust the notebook (File, Trust Notebook) and run the cell again. Without \
                       Jupyter, `cargo run --example export -- --page` writes the same page as a file of its own.";
-
-/// What stands in the page's place: a button that is out of use.
-const BUTTON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="150" height="36"><rect x="1" y="1" width="148" height="34" rx="6" fill="none" stroke="#888888" stroke-width="1.5" stroke-dasharray="5 4"/><circle cx="22" cy="18" r="6" fill="#888888"/><text x="38" y="23" font-family="sans-serif" font-size="14" fill="#888888">listen</text></svg>"##;

@@ -89,7 +89,7 @@ MICROPHONE
           if (length >= samples.length || !box.isConnected) resolve();
         };
         stop = resolve;
-        openMicrophone(hear, resolve).then((opened) => {
+        openMicrophone(hear, resolve, "From another machine: ssh -L 8888:localhost:8888 HOST.").then((opened) => {
           microphone = opened;
           say("recording", "Recording.");
         }, reject);

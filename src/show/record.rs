@@ -42,7 +42,7 @@ pub fn record(folder: impl AsRef<Path>, name: &str) -> Result<Html> {
         "A button to record from your microphone stands here where scripts run. Trust the notebook (File, Trust Notebook) and run the cell again. \
          On a page that runs none, record with another program and put the file into {shown}."
     );
-    let picture = Html::image("image/svg+xml", BUTTON.as_bytes(), "A button to record, out of use", 150, 36);
+    let picture = html::button_out_of_use("microphone");
     let script = SCRIPT.replace("RECORD_ID", &id);
     let script = script.replace("KERNEL_FOLDER\n", kernel_folder::SCRIPT).replace("MICROPHONE\n", MICROPHONE);
     Ok(html::live(&id, &run.to_string(), &picture, &words, &script))
@@ -60,9 +60,6 @@ pub fn record_each(folder: impl AsRef<Path>, sounds: &[&str]) -> Result<Html> {
     });
     Ok(html::row(&buttons.collect::<Result<Vec<_>>>()?))
 }
-
-/// What stands in the button's place: a button that is out of use.
-const BUTTON: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="150" height="36"><rect x="1" y="1" width="148" height="34" rx="6" fill="none" stroke="#888888" stroke-width="1.5" stroke-dasharray="5 4"/><circle cx="22" cy="18" r="6" fill="#888888"/><text x="38" y="23" font-family="sans-serif" font-size="14" fill="#888888">microphone</text></svg>"##;
 
 /// The last take that [`record`] left under a name, with its file's name; `None` where there is none.
 ///

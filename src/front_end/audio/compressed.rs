@@ -240,16 +240,9 @@ fn append(buffer: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, mono: 
     if buffer.frames() == 0 {
         return Ok(());
     }
-    mono.expect(buffer.frames() as u64, buffer.spec().rate())?;
+    mono.announce(buffer.frames() as u64, buffer.spec().rate())?;
     buffer.copy_to_vec_interleaved(interleaved);
-    let (done, channels) = (mono.n_frames(), buffer.spec().channels().count().max(1));
-    mono.append(|samples, balance| {
-        let before = samples.len();
-        let frames = interleaved.chunks_exact(channels);
-        samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
-        balance.count(interleaved, channels, &samples[before..]);
-    });
-    mono.check_from(done, |_| None)
+    mono.mix(interleaved, buffer.spec().channels().count().max(1))
 }
 
 /// Refuses what symphonia 0.6.1 is known to decode to another sound, without an error: MP3 at 24 kHz.

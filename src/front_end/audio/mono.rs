@@ -87,7 +87,7 @@ impl<'a> Mono<'a> {
     ///
     /// # Errors
     /// For a rate out of bounds or another than before; for more frames than may be held in memory.
-    pub fn expect(&mut self, n_frames: u64, sample_rate: u32) -> Result<()> {
+    pub fn announce(&mut self, n_frames: u64, sample_rate: u32) -> Result<()> {
         let done = self.before + self.n_frames();
         if self.sample_rate != 0 && sample_rate != self.sample_rate {
             let found = format!("{sample_rate} Hz after {done} frames");
@@ -111,6 +111,19 @@ impl<'a> Mono<'a> {
     /// Has a decoder append samples and count their channels.
     pub fn append(&mut self, append: impl FnOnce(&mut Vec<f32>, &mut Balance)) {
         append(&mut self.part.samples, &mut self.part.balance);
+    }
+
+    /// Takes frames of floats, each as the mean of its channels, and refuses them where one is no finite number of a sane size.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn mix(&mut self, interleaved: &[f32], channels: usize) -> Result<()> {
+        let (done, Part { samples, balance, .. }) = (self.n_frames(), &mut self.part);
+        let before = samples.len();
+        let frames = interleaved.chunks_exact(channels);
+        samples.extend(frames.map(|frame| frame.iter().sum::<f32>() / channels as f32));
+        balance.count(interleaved, channels, &samples[before..]);
+        self.check_from(done, |_| None)
     }
 
     /// Refuses the last samples, from frame `done` of this part on, if one is no finite number of a sane size; `offset` tells where a frame is.

@@ -115,17 +115,10 @@ impl Stream<'_, '_> {
             return Err(broken("an empty one".into()));
         }
         let n_frames = decoder.decode(packet, &mut self.frames).map_err(|error| broken(error.to_string()))?;
-        self.mono.expect(n_frames as u64, SAMPLE_RATE)?;
+        self.mono.announce(n_frames as u64, SAMPLE_RATE)?;
         let interleaved = &mut self.frames[..n_frames * head.channels];
         interleaved.iter_mut().for_each(|sample| *sample *= head.gain);
-        let frames = interleaved.chunks_exact(head.channels);
-        let mixed = frames.map(|frame| frame.iter().sum::<f32>() / head.channels as f32);
-        self.mono.append(|samples, balance| {
-            let before = samples.len();
-            samples.extend(mixed);
-            balance.count(interleaved, head.channels, &samples[before..]);
-        });
-        self.mono.check_from(done, |_| None)
+        self.mono.mix(interleaved, head.channels)
     }
 
     fn finish(self) -> Result<()> {

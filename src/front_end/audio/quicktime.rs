@@ -70,7 +70,7 @@ impl Track {
         let frame_len = self.sample.n_bytes() * self.channels;
         // No more room is made than the file could fill.
         let n_frames = self.chunks.iter().map(|(_, frames)| frames).sum::<u64>();
-        mono.expect(n_frames, self.sample_rate)?;
+        mono.announce(n_frames, self.sample_rate)?;
         mono.reserve(n_frames.min(end / frame_len as u64) as usize);
         let mut block = vec![0; (BLOCK_LEN / frame_len).max(1) * frame_len];
         for (start, frames) in &self.chunks {

@@ -8,7 +8,7 @@ use super::decode::decode_from;
 use super::mono::{Blocks, Mono};
 use super::waveform::{open, refuse};
 use crate::error::Result;
-use crate::front_end::offset::Sums;
+use crate::front_end::offset::{Sums, lowered};
 
 /// Blocks that are decoded ahead of who listens.
 const AHEAD: usize = 4;
@@ -68,7 +68,7 @@ fn hear(path: &Path, silent: &[bool], offset: Option<f64>, listener: &mut impl L
         sums.take(block);
         let Some(mean) = offset else { return listener.take(block) };
         level.clear();
-        level.extend(block.iter().map(|&sample| (f64::from(sample) - mean) as f32));
+        level.extend(lowered(block, mean));
         listener.take(&level)
     })?;
     Ok((cancelled, sums))

@@ -97,7 +97,7 @@ impl Stream<'_, '_> {
         let channels: Vec<Vec<f32>> = read_audio_packet_generic(ident, setup, packet, &mut self.window)
             .map_err(|error| refuse(self.path, None, "a Vorbis packet", format!("after {done} frames: {error}")))?;
         let n_frames = channels.first().map_or(0, Vec::len);
-        self.mono.expect(n_frames as u64, ident.audio_sample_rate)?;
+        self.mono.announce(n_frames as u64, ident.audio_sample_rate)?;
         let n_channels = channels.len() as f32;
         self.mono.append(|samples, balance| {
             let before = samples.len();

@@ -77,7 +77,7 @@ fn sample_of(spec: WavSpec, layout: &Layout) -> Option<Sample> {
 }
 
 fn decode_pcm(source: &mut impl Read, layout: &Layout, sample: Sample, mono: &mut Mono) -> Result<()> {
-    mono.expect(layout.n_frames(), layout.sample_rate())?;
+    mono.announce(layout.n_frames(), layout.sample_rate())?;
     mono.reserve(layout.n_frames() as usize);
     let frame_len = usize::from(layout.frame_len());
     let mut left = layout.data_len;

@@ -12,9 +12,10 @@
   };
 
   // Calls `onBlock` with every block of samples and their rate until `close` is called, or `onEnd` where the microphone goes away before.
-  async function openMicrophone(onBlock, onEnd) {
+  // `elsewhere` is what to do where the page has no way to one.
+  async function openMicrophone(onBlock, onEnd, elsewhere) {
     if (!window.isSecureContext || !navigator.mediaDevices) {
-      throw new Error("Browsers give the microphone to pages over https and from localhost alone; from another machine: ssh -L 8888:localhost:8888 HOST.");
+      throw new Error(`Browsers give the microphone to pages over https and from localhost alone. ${elsewhere}`);
     }
     const raw = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: raw }).catch((error) => {
