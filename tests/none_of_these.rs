@@ -9,7 +9,9 @@ use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TrainCon
 use audio_transformer::internals::dataset::demo;
 use audio_transformer::internals::training::checkpoint;
 use audio_transformer::internals::training::paths::checkpoint_path;
-use audio_transformer::{Classifier, Standing, acquire, evaluate, predict_folder, preprocess, show, train};
+use audio_transformer::{
+    Classifier, FolderPredictions, Listener, Standing, acquire, evaluate, predict_folder, preprocess, show, train,
+};
 use tch::Device;
 
 /// Demo classes trained on.
@@ -112,6 +114,33 @@ fn silence_and_channels_that_cancel_are_none_and_said_to_be_so_in_table_and_card
     assert_eq!(cards.matches("nothing to hear").count(), 2, "{cards:.2000}");
     let table = show::prediction_table(&predictions, 1).unwrap().as_str().to_owned();
     assert_eq!(table.matches(">none of these<").count(), 2, "{table}");
+}
+
+#[test]
+fn silence_around_a_sound_changes_nothing_of_what_is_said_of_it() {
+    let sound: Vec<f32> = (0..80_000).map(|i| 0.3 * (i as f32 * (0.05 + i as f32 * 1e-6)).sin()).collect();
+    let with_silence = [sound.clone(), vec![0.0; 400_000]].concat();
+    let at_rate = |samples: &[f32]| Waveform { samples: samples.to_vec(), sample_rate: 16_000 };
+    let path = Path::new("bell.wav");
+    let mut released = Classifier::released().unwrap();
+    let alone = released.predict(&at_rate(&sound), path).unwrap();
+    let around = released.predict(&at_rate(&with_silence), path).unwrap();
+    assert_eq!((&alone.ranked, alone.standing), (&around.ranked, around.standing));
+    assert_eq!(released.embedding(&at_rate(&sound)).unwrap(), released.embedding(&at_rate(&with_silence)).unwrap());
+    let standings: Vec<bool> = around.timeline.iter().map(|window| window.standing == Standing::Silent).collect();
+    assert_eq!(standings, [false, true, true, true, true, true]);
+    // The same of a network from elsewhere, of whose pieces the first alone sounds.
+    let mut published = Listener::open("tests/golden/ast/small", Device::Cpu).unwrap();
+    let heard = published.predict(&at_rate(&[&sound[..8_000], &[0.0; 400_000]].concat()), path).unwrap();
+    let standings: Vec<Standing> = heard.timeline.iter().map(|window| window.standing).collect();
+    assert_eq!((standings[0], standings[1]), (Standing::Unknown, Standing::Silent));
+    for ((_, whole), first) in heard.ranked.iter().zip(&heard.timeline[0].probabilities) {
+        assert!((whole - first).abs() < 1e-6, "{whole} {first}");
+    }
+    // In the picture, too, no class stands where nothing sounds.
+    let folder = FolderPredictions { predictions: vec![around], failed: Vec::new() };
+    let cards = show::predictions(&folder, 0).unwrap().as_str().to_owned();
+    assert!(cards.contains("none of these from"), "{cards:.3000}");
 }
 
 #[test]

@@ -141,6 +141,7 @@ fn told(prediction: &Prediction, spectrogram: Value) -> Value {
         "ranked": ranked.map(|(label, probability)| json!([label, probability])).collect::<Vec<_>>(),
         "timeline": prediction.timeline.iter().map(|window| json!({
             "start_s": window.start_s, "end_s": window.end_s, "probabilities": window.probabilities,
+            "standing": window.standing.word(),
         })).collect::<Vec<_>>(),
         "spectrogram": spectrogram,
     })

@@ -75,10 +75,10 @@ impl Measured {
     }
 }
 
-/// The level of the loudest 10 ms of a recording, in dBFS; see [`rms_dbfs`].
-pub fn loudest_dbfs(waveform: &Waveform) -> f64 {
-    let mut loudness = Loudness::new(waveform.sample_rate);
-    loudness.take(&waveform.samples);
+/// The level of the loudest 10 ms of samples at a rate in Hz, in dBFS; see [`rms_dbfs`].
+pub fn loudest_dbfs(samples: &[f32], sample_rate: u32) -> f64 {
+    let mut loudness = Loudness::new(sample_rate);
+    loudness.take(samples);
     loudness.loudest_dbfs()
 }
 

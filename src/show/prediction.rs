@@ -100,12 +100,31 @@ fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
     Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
 }
 
-/// The probabilities of `labels`, the most probable classes of a recording, window by window.
-fn timeline(prediction: &Prediction, labels: Vec<String>) -> Result<Picture> {
+/// The probabilities of `labels`, the most probable classes of a recording, window by window; of windows that are silent, or unlike what the
+/// network was trained on, that they are none of these.
+fn timeline(prediction: &Prediction, mut labels: Vec<String>) -> Result<Picture> {
+    let n_classes = labels.len();
+    let has_none = prediction.timeline.iter().any(|window| window.standing.is_none_of_these());
+    if has_none {
+        labels.push(NONE_OF_THESE.into());
+    }
+    let rows: Vec<Vec<f32>> = prediction
+        .timeline
+        .iter()
+        .map(|window| {
+            let mut row = vec![0.0; labels.len()];
+            match window.standing.is_none_of_these() {
+                true => row[n_classes] = 1.0,
+                false => row[..n_classes].copy_from_slice(&window.probabilities[..n_classes]),
+            }
+            row
+        })
+        .collect();
     let windows: Vec<(f64, f64, &[f32])> = prediction
         .timeline
         .iter()
-        .map(|window| (window.start_s, window.end_s, &window.probabilities[..labels.len()]))
+        .zip(&rows)
+        .map(|(window, row)| (window.start_s, window.end_s, row.as_slice()))
         .collect();
     plot::timeline("in the course of the recording", &labels, &windows)
 }

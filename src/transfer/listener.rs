@@ -198,7 +198,7 @@ impl Listener {
         }
     }
 
-    /// What the last layer sees of a recording: `embed_dim` numbers, the mean over its windows.
+    /// What the last layer sees of a recording: `embed_dim` numbers, the mean over those of its windows that are not silent.
     ///
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
@@ -207,8 +207,8 @@ impl Listener {
         let values = match &mut self.network {
             Network::TinyAst(classifier) => return classifier.embedding(waveform),
             Network::Published { network, resampler } => {
-                let heard = hear(network, resampler, waveform)?;
-                network.head_input(&heard.embedding())
+                let (heard, sounds) = hear(network, resampler, waveform)?;
+                network.head_input(&heard.embedding_where(&sounds))
             }
         };
         Vec::try_from(values.flatten(0, -1)).map_err(torch)
@@ -223,23 +223,24 @@ impl Listener {
             Network::TinyAst(classifier) => return classifier.predict(waveform, path),
             Network::Published { network, resampler } => (network, resampler),
         };
-        let heard = hear(network, resampler, waveform)?;
+        let (heard, sounds) = hear(network, resampler, waveform)?;
         let rows = |probabilities: Tensor| {
             let rows = Vec::<Vec<f32>>::try_from(probabilities.to_kind(Kind::Float));
             rows.map_err(|source| Error::Torch { action: "reading probabilities", source })
         };
-        let whole = rows(network.probabilities(&heard.embedding()))?.into_iter().flatten().collect::<Vec<f32>>();
+        let whole =
+            rows(network.probabilities(&heard.embedding_where(&sounds)))?.into_iter().flatten().collect::<Vec<f32>>();
         let mut order: Vec<usize> = (0..whole.len()).collect();
         order.sort_by(|&a, &b| whole[b].total_cmp(&whole[a]));
-        let pieces = heard.pieces.iter().zip(rows(network.probabilities(&heard.embeddings))?);
+        let pieces = heard.pieces.iter().zip(&sounds).zip(rows(network.probabilities(&heard.embeddings))?);
         let timeline: Vec<Window> = pieces
-            .map(|(&(start_s, end_s), own)| {
+            .map(|((&(start_s, end_s), &sounds), own)| {
                 let probabilities = order.iter().map(|&class| own[class]).collect();
-                Window { start_s, end_s, probabilities, standing: Standing::Unknown }
+                Window { start_s, end_s, probabilities, standing: standing(sounds) }
             })
             .collect();
         let ranked = order.iter().map(|&class| (network.labels()[class].clone(), whole[class])).collect();
-        let standing = if loudest_dbfs(waveform) <= SILENCE_DBFS { Standing::Silent } else { Standing::Unknown };
+        let standing = standing(loudest_dbfs(&waveform.samples, waveform.sample_rate) > SILENCE_DBFS);
         let (duration_s, windows) = (waveform.duration_s(), timeline.len());
         Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline, standing })
     }
@@ -281,8 +282,21 @@ fn no_published_network() -> Error {
     }
 }
 
-fn hear(network: &mut Pretrained, resampler: &mut FeatureExtractor, waveform: &Waveform) -> Result<Heard> {
-    network.hear(&resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?)
+/// What the network makes of a recording, and which of its pieces sound.
+fn hear(network: &mut Pretrained, resampler: &mut FeatureExtractor, waveform: &Waveform) -> Result<(Heard, Vec<bool>)> {
+    let heard = network.hear(&resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?)?;
+    let Waveform { samples, sample_rate } = waveform;
+    let sounds = |&(start_s, end_s): &(f64, f64)| {
+        let place = |at_s: f64| ((at_s * f64::from(*sample_rate)).round() as usize).min(samples.len());
+        loudest_dbfs(&samples[place(start_s)..place(end_s)], *sample_rate) > SILENCE_DBFS
+    };
+    let sounding = heard.pieces.iter().map(sounds).collect();
+    Ok((heard, sounding))
+}
+
+/// How a sound stands with a network that knows no recordings to compare with.
+fn standing(sounds: bool) -> Standing {
+    if sounds { Standing::Unknown } else { Standing::Silent }
 }
 
 impl Recognize for Listener {

@@ -196,7 +196,7 @@ impl Taught {
         let mut examples = Vec::with_capacity(recordings.len());
         for path in recordings {
             let waveform = audio::read(path)?;
-            if loudest_dbfs(&waveform) <= SILENCE_DBFS {
+            if loudest_dbfs(&waveform.samples, waveform.sample_rate) <= SILENCE_DBFS {
                 return Err(unfit(
                     root,
                     "recordings with something to hear",
@@ -251,7 +251,7 @@ impl Taught {
         let as_far = own.iter().filter(|example| example.own >= nearest).count();
         let share = (as_far + 1) as f64 / (own.len() + 1) as f64;
         let is_unlike = own.len() >= MIN_EXAMPLES && share <= UNLIKE;
-        let is_none = is_unlike || loudest_dbfs(waveform) <= SILENCE_DBFS;
+        let is_none = is_unlike || loudest_dbfs(&waveform.samples, waveform.sample_rate) <= SILENCE_DBFS;
         let name = match classes.first() {
             Some(class) if !is_none => class.label.clone(),
             _ => NONE_OF_THESE.to_owned(),

@@ -68,6 +68,15 @@ impl Heard {
     pub fn embedding(&self) -> Tensor {
         self.embeddings.mean_dim(0i64, true, Kind::Float)
     }
+
+    /// The same over those pieces alone for which `sounds` holds; over all, where it holds for none.
+    pub fn embedding_where(&self, sounds: &[bool]) -> Tensor {
+        let sounding: Vec<i64> = (0..).zip(sounds).filter(|(_, sounds)| **sounds).map(|(piece, _)| piece).collect();
+        if sounding.is_empty() || sounding.len() == self.pieces.len() {
+            return self.embedding();
+        }
+        self.embeddings.index_select(0, &Tensor::from_slice(&sounding)).mean_dim(0i64, true, Kind::Float)
+    }
 }
 
 impl Pretrained {

@@ -33,11 +33,11 @@ pub(super) struct Verdict {
 
 /// What a network makes of a recording.
 pub(super) struct Heard {
-    /// Probability of every class as the mean over windows, calibrated.
+    /// Probability of every class as the mean over the windows that are not silent, calibrated; over all, where none sounds.
     pub mean: Vec<f32>,
     /// The same of each window.
     pub timeline: Vec<Window>,
-    /// [`Verdict::seen`] as the mean over windows.
+    /// [`Verdict::seen`] as the mean over the same windows.
     pub seen: Vec<f32>,
     /// The recording's length in seconds.
     pub duration_s: f64,
@@ -76,9 +76,17 @@ struct Said {
     batch: Vec<(f64, Vec<f32>)>,
     /// The windows before those, as the network takes them.
     ready: Vec<Ready>,
-    sum: Vec<f64>,
-    seen: Vec<f64>,
+    of_sound: Sums,
+    of_silence: Sums,
     timeline: Vec<Window>,
+}
+
+/// What was said of windows, added up.
+#[derive(Default)]
+struct Sums {
+    n: usize,
+    probabilities: Vec<f64>,
+    seen: Vec<f64>,
 }
 
 /// A window that the network is to hear.
@@ -144,10 +152,9 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         // What waits is made ready, and then heard.
         self.ask(&mut said)?;
         self.ask(&mut said)?;
-        let Said { sum, seen, mut timeline, .. } = said;
-        let n = timeline.len() as f64;
-        let of_n = |sums: Vec<f64>| sums.into_iter().map(|sum| (sum / n) as f32).collect::<Vec<f32>>();
-        let (mut mean, seen) = (of_n(sum), of_n(seen));
+        let Said { of_sound, of_silence, mut timeline, .. } = said;
+        // A network names silence, too: what it says of it is nothing about the sound around it.
+        let (mut mean, seen) = if of_sound.n > 0 { of_sound.means() } else { of_silence.means() };
         timeline.iter_mut().for_each(|window| window.end_s = window.end_s.min(duration_s));
         if let Some(calibration) = &self.info.calibration {
             calibration.apply(&mut mean);
@@ -179,8 +186,8 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         for (Place { start_s, end_s, loudest_dbfs }, verdict) in places.into_iter().zip(verdicts?) {
             let Verdict { probabilities, seen, distance } = verdict;
             let standing = standing(loudest_dbfs, reference.zip(distance));
-            add(&mut said.sum, &probabilities);
-            add(&mut said.seen, &seen);
+            let sums = if standing == Standing::Silent { &mut said.of_silence } else { &mut said.of_sound };
+            sums.add(&probabilities, &seen);
             said.timeline.push(Window { start_s, end_s, probabilities, standing });
         }
         Ok(())
@@ -242,10 +249,19 @@ impl<N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Listen for Hearing<'_, N>
     }
 }
 
-/// Adds to sums, of which there are none at first.
-fn add(sums: &mut Vec<f64>, values: &[f32]) {
-    sums.resize(values.len(), 0.0);
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+impl Sums {
+    fn add(&mut self, probabilities: &[f32], seen: &[f32]) {
+        self.n += 1;
+        for (sums, values) in [(&mut self.probabilities, probabilities), (&mut self.seen, seen)] {
+            sums.resize(values.len(), 0.0);
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+        }
+    }
+
+    fn means(self) -> (Vec<f32>, Vec<f32>) {
+        let of_n = |sums: Vec<f64>| sums.into_iter().map(|sum| (sum / self.n as f64) as f32).collect();
+        (of_n(self.probabilities), of_n(self.seen))
+    }
 }
 
 /// Refuses windows that would leave sound out, or never end.
