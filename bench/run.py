@@ -14,6 +14,7 @@ import long
 import notebook
 import pipeline
 import small
+import together
 import training
 import transfer
 
@@ -27,6 +28,7 @@ STAGES = {
     "small": small.measure,
     "page": live_page.measure,
     "long": long.measure,
+    "together": together.measure,
     "notebook": notebook.measure,
 }
 

@@ -12,14 +12,15 @@ use audio_transformer::internals::dataset::demo::{self, Recipe};
 use audio_transformer::internals::dataset::metadata::FeatureSettings;
 use audio_transformer::internals::dataset::preprocess::preprocess;
 use audio_transformer::internals::dataset::processed::Dataset;
+use audio_transformer::internals::distributed::peers::Alone;
 use audio_transformer::internals::model::seed::with_seed;
 use audio_transformer::internals::model::tensors::{self, Precision};
 use audio_transformer::internals::model::tiny_ast::TinyAst;
 use audio_transformer::internals::results::predict::{Classifier, Prediction};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
 use audio_transformer::internals::training::loader::Loader;
+use audio_transformer::internals::training::loss::cross_entropy;
 use audio_transformer::internals::training::optim::{AdamW, Average, FlatWeights, clip};
-use audio_transformer::internals::training::trainer::cross_entropy;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::nn::{ModuleT, VarStore};
@@ -237,7 +238,7 @@ fn open_loader(folder: &Path) -> Result<Loader, Box<dyn Error>> {
     preprocess(&config)?;
     let dataset = Dataset::open(&config)?;
     let split = dataset.split(&config.train)?;
-    Ok(Loader::new(&config, &dataset, &split.train, Device::Cpu)?)
+    Ok(Loader::new(&config, &dataset, &split.train, Device::Cpu, &Alone)?)
 }
 
 fn batches(loader: &Loader, n_batches: usize) -> Value {

@@ -23,14 +23,17 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo fmt --check"):
         run(["cargo", "fmt", "--check"])
     with clock.step("cargo clippy"):
-        run(["cargo", "clippy", "--all-targets", "--locked", "--", "-D", "warnings"], env=build)
+        distributed = ["--features", "distributed", "--locked"]
+        run(["cargo", "clippy", "--all-targets", *distributed, "--", "-D", "warnings"], env=build)
+        # As the notebook has it.
+        run(["cargo", "clippy", "--lib", "--locked", "--", "-D", "warnings"], env=build)
     without_torch = "onnx,microphone" if has_microphone_headers() else "onnx"
     with clock.step("cargo clippy, front end alone"):
         front_end = ["--no-default-features", "--all-targets", "--locked"]
         run(["cargo", "clippy", *front_end, "--", "-D", "warnings"], env=build)
         run(["cargo", "clippy", *front_end, "--features", without_torch, "--", "-D", "warnings"], env=build)
     with clock.step("cargo test"):
-        run(["cargo", "test", "--locked"], env=build)
+        run(["cargo", "test", *distributed], env=build)
     with clock.step("cargo test, front end and exported networks alone"):
         run(["cargo", "test", "--locked", "--no-default-features", "--features", without_torch], env=build)
     with clock.step("tests of the notebook runner"):

@@ -169,6 +169,20 @@ pub enum Error {
         /// Epochs of the whole run.
         epochs: usize,
     },
+    /// One of several processes that train together cannot go on.
+    #[error("process {rank} of {size}, {doing}: {reason}. {next}")]
+    Process {
+        /// The number of the process that says so, from 0.
+        rank: usize,
+        /// How many there are.
+        size: usize,
+        /// What it was doing.
+        doing: String,
+        /// What went wrong, with the number of the other process, if it was another.
+        reason: String,
+        /// What to do now.
+        next: String,
+    },
     /// A run in the background ended before its last epoch.
     #[error("{reason}")]
     Background {

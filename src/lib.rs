@@ -69,6 +69,8 @@ mod dataset;
 pub mod hub;
 #[cfg(feature = "torch")]
 mod model;
+#[cfg(feature = "torch")]
+mod distributed;
 mod training;
 mod results;
 #[cfg(feature = "torch")]
@@ -111,6 +113,10 @@ pub use results::predict::{Event, NONE_OF_THESE, Prediction, Standing, Window};
 pub use training::history::EpochRecord;
 
 #[cfg(feature = "torch")]
+pub use distributed::peers::Peers;
+#[cfg(feature = "distributed")]
+pub use distributed::{group::Group, place::Place};
+#[cfg(feature = "torch")]
 pub use results::{
     cross_validate::{CrossValidation, cross_validate},
     embeddings::{Embeddings, embeddings},
@@ -123,9 +129,11 @@ pub use results::{
 pub use training::{
     device::cuda_report,
     find_rate::{RateTest, find_learning_rate},
+    observe::{Console, Observer},
+    report::TrainingReport,
     run::Run,
     sweep::{Sweep, sweep},
-    train::{TrainingReport, train},
+    train::{train, train_together},
 };
 #[cfg(feature = "torch")]
 pub use transfer::{
@@ -177,6 +185,10 @@ pub mod internals {
     #[cfg(feature = "torch")]
     pub mod model {
         pub use crate::model::*;
+    }
+    #[cfg(feature = "torch")]
+    pub mod distributed {
+        pub use crate::distributed::*;
     }
     pub mod training {
         pub use crate::training::*;

@@ -8,8 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of `src/`, in the order data flows through them, and what is allowed beside them.
-const FOLDERS: [&str; 10] =
-    ["files", "front_end", "config", "dataset", "hub", "model", "training", "results", "transfer", "show"];
+const FOLDERS: [&str; 11] = [
+    "files",
+    "front_end",
+    "config",
+    "dataset",
+    "hub",
+    "model",
+    "distributed",
+    "training",
+    "results",
+    "transfer",
+    "show",
+];
 
 /// A source file: its module path and the text that is compiled outside of tests.
 struct Module {

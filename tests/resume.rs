@@ -24,8 +24,9 @@ use audio_transformer::internals::training::history::EpochRecord;
 use audio_transformer::internals::training::observe::Observer;
 use audio_transformer::internals::training::paths::state_path;
 use audio_transformer::internals::training::paths::{checkpoint_path, history_path};
+use audio_transformer::internals::training::report::TrainingReport;
 use audio_transformer::internals::training::resume::Progress;
-use audio_transformer::internals::training::train::{self, TrainingReport};
+use audio_transformer::internals::training::train;
 use audio_transformer::{Error, Result};
 use tch::{Device, Kind, Tensor};
 

@@ -18,6 +18,9 @@ pub struct TrainConfig {
     pub minutes: Option<f64>,
     /// Clips per optimiser step.
     pub batch_size: usize,
+    /// Clips that go through the network at once, where that is fewer than a batch: it takes their memory alone. Their gradients are added up in
+    /// double precision, and come to the same in any number of `processes`; `None` takes a process' part of the batch as a whole.
+    pub clips_at_once: Option<usize>,
     /// AdamW's largest step size.
     pub learning_rate: f64,
     /// How the step size changes over the run.
@@ -52,6 +55,8 @@ pub struct TrainConfig {
     pub keep_back: f64,
     /// Reaches everything random: weights, order of clips, choice of clips, augmentation, dropout.
     pub seed: u64,
+    /// Processes of this machine that train together, each with its part of every batch; see `docs/scale.md`.
+    pub processes: usize,
     /// Threads that prepare batches beside the training loop; 0 prepares them inside it. The numbers are the same for any.
     pub loader_threads: usize,
     /// Whether a run that was stopped goes on from its last whole epoch.
@@ -135,6 +140,7 @@ impl Default for TrainConfig {
             epochs: 5,
             minutes: None,
             batch_size: 16,
+            clips_at_once: None,
             learning_rate: 1e-3,
             schedule: Schedule::Constant,
             weight_decay: 0.0,
@@ -149,6 +155,7 @@ impl Default for TrainConfig {
             patience: None,
             keep_back: 0.0,
             seed: 0,
+            processes: 1,
             loader_threads: 0,
             resume: true,
             device: DeviceChoice::Auto,
@@ -171,6 +178,8 @@ impl TrainConfig {
         let minutes_fit = self.minutes.is_none_or(|minutes| (0.05..=100_000.0).contains(&minutes));
         check("train.minutes", minutes_fit, "0.05 to 100000, or None", self.minutes.unwrap_or(0.0))?;
         check("train.batch_size", (1..=65_536).contains(&self.batch_size), "1 to 65536", self.batch_size)?;
+        let fits = self.clips_at_once.is_none_or(|clips| (1..=65_536).contains(&clips));
+        check("train.clips_at_once", fits, "1 to 65536, or None", self.clips_at_once.unwrap_or(0))?;
         let rate_fits = self.learning_rate > 0.0 && self.learning_rate.is_finite();
         check("train.learning_rate", rate_fits, "above 0", self.learning_rate)?;
         check("train.weight_decay", (0.0..=10.0).contains(&self.weight_decay), "0 to 10", self.weight_decay)?;
@@ -185,6 +194,7 @@ impl TrainConfig {
         check("train.patience", patience_fits, wanted, self.patience.unwrap_or(0))?;
         check("train.keep_back", (0.0..=0.5).contains(&self.keep_back), "0 to 0.5", self.keep_back)?;
         check("train.max_clips", self.max_clips > 0, "at least 1", self.max_clips)?;
+        check("train.processes", (1..=4096).contains(&self.processes), "1 to 4096", self.processes)?;
         check("train.loader_threads", self.loader_threads <= 256, "0 to 256", self.loader_threads)?;
         self.augment.validate()
     }

@@ -16,6 +16,7 @@ use crate::files;
 use crate::results::evaluate::evaluate;
 use crate::results::metrics::Evaluation;
 use crate::training::calibration::Calibration;
+use crate::training::report::TrainingReport;
 use crate::training::train::train;
 
 /// One training run and its score on the fold it did not see.
@@ -72,21 +73,41 @@ pub fn result_path(config: &Config, fold: u32, seed: u64) -> PathBuf {
 /// # Errors
 /// As [`train`] and [`evaluate`]; [`Error::Io`] when the result cannot be written.
 pub fn fold_result(config: &Config, fold: u32, seed: u64) -> Result<FoldResult> {
-    let path = result_path(config, fold, seed);
-    let run = of_fold(config, fold, seed);
-    let dataset = Dataset::open(&run)?;
-    let data = dataset.fingerprint(0..dataset.clips.len());
-    let settings = Settings { data, features: dataset.settings, model: run.model.clone(), train: run.train.clone() };
-    if let Some(known) = read(&path).filter(|known| known.settings == settings) {
-        return Ok(known);
+    match known_result(config, fold, seed)? {
+        Some(known) => Ok(known),
+        None => score_fold(config, fold, seed, &train(&of_fold(config, fold, seed))?),
     }
-    let report = train(&run)?;
+}
+
+/// The result of a fold and seed, if it is there for the very same settings and recordings.
+///
+/// # Errors
+/// As [`Dataset::open`].
+pub fn known_result(config: &Config, fold: u32, seed: u64) -> Result<Option<FoldResult>> {
+    let settings = Settings::of(&of_fold(config, fold, seed))?;
+    Ok(read(&result_path(config, fold, seed)).filter(|known| known.settings == settings))
+}
+
+/// Scores the run that holds out this fold, which has ended, and keeps the result.
+///
+/// # Errors
+/// As [`evaluate`]; [`Error::Io`] when the result cannot be written.
+pub fn score_fold(config: &Config, fold: u32, seed: u64, report: &TrainingReport) -> Result<FoldResult> {
+    let run = of_fold(config, fold, seed);
     let training_s = report.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
     let evaluation = evaluate(&run)?;
     let (accuracy, loss) = (evaluation.accuracy(), evaluation.mean_loss());
-    let result = FoldResult { fold, seed, accuracy, loss, training_s, evaluation, settings };
-    files::write_bytes(&path, &serde_json::to_vec_pretty(&result).unwrap_or_default())?;
+    let result = FoldResult { fold, seed, accuracy, loss, training_s, evaluation, settings: Settings::of(&run)? };
+    files::write_bytes(&result_path(config, fold, seed), &serde_json::to_vec_pretty(&result).unwrap_or_default())?;
     Ok(result)
+}
+
+impl Settings {
+    fn of(run: &Config) -> Result<Self> {
+        let dataset = Dataset::open(run)?;
+        let data = dataset.fingerprint(0..dataset.clips.len());
+        Ok(Settings { data, features: dataset.settings, model: run.model.clone(), train: run.train.clone() })
+    }
 }
 
 /// A result that was written whole, or nothing.

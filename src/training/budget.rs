@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::config::{Config, Schedule, TrainConfig};
+use crate::distributed::peers::Peers;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::tiny_ast::TinyAst;
@@ -45,18 +46,18 @@ pub(crate) fn again(
 }
 
 /// How many epochs of this run end within `config.train.minutes` of `started`: a network that is thrown away takes some steps, is
-/// scored on the validation clips and saved, as every epoch will be.
+/// scored on the validation clips and saved, as every epoch will be. Of several processes the first one's clock counts.
 ///
 /// # Errors
 /// As the training itself.
 pub(crate) fn epochs(
     config: &Config,
-    minutes: f64,
-    started: Instant,
+    (minutes, started): (f64, Instant),
     loader: &Loader,
     mut trainer: Trainer<TinyAst>,
-    score: impl FnOnce(&mut Trainer<TinyAst>),
+    score: impl FnOnce(&mut Trainer<TinyAst>) -> Result<()>,
     run: &Progress,
+    peers: &dyn Peers,
 ) -> Result<usize> {
     let budget_s = 60.0 * minutes;
     let timed_s = (TIMED_SHARE * budget_s).clamp(TIMED_S.0, TIMED_S.1);
@@ -64,31 +65,36 @@ pub(crate) fn epochs(
     let (clock, mut sizes_met) = (Instant::now(), HashSet::new());
     'timing: loop {
         let mut begun = Instant::now();
-        for (inputs, targets) in loader.epoch(1) {
+        for batch in loader.epoch(1) {
             n_steps += 1;
-            let size = targets.size()[0];
+            let size = batch.n_clips;
             // At a rate that changes nothing, whatever the data.
-            trainer.step(&inputs, &targets, 1, n_steps, 0.0)?;
+            trainer.step(&batch, false, 1, n_steps, 0.0)?;
             // A batch of a new size costs once what the next ones do not.
             if !sizes_met.insert(size) && n_steps > WARM_UP_STEPS {
                 n_timed += 1;
-                n_clips += size as usize;
+                n_clips += size;
                 steps_s += begun.elapsed().as_secs_f64();
             }
-            if (n_timed >= MIN_STEPS && steps_s >= timed_s) || clock.elapsed().as_secs_f64() >= MAX_SHARE * budget_s {
+            let is_enough = n_timed >= MIN_STEPS && steps_s >= timed_s;
+            let is_enough = is_enough || clock.elapsed().as_secs_f64() >= MAX_SHARE * budget_s;
+            if peers.told_by_first(is_enough)? {
                 break 'timing;
             }
             begun = Instant::now();
         }
     }
-    if n_clips == 0 {
+    if peers.told_by_first(n_clips == 0)? {
         // One step takes up the whole budget: an epoch will not end before it.
         return Ok(1);
     }
     let steps_s = steps_s / n_clips as f64 * loader.n_clips() as f64;
     let clock = Instant::now();
-    score(&mut trainer);
+    score(&mut trainer)?;
     let score_s = clock.elapsed().as_secs_f64();
+    if !peers.is_first() {
+        return peers.told_by_first(0);
+    }
     let path = files::beside(&state_path(config));
     // The first one makes the file and its room in memory.
     trainer.state().save(&path, run)?;
@@ -97,7 +103,7 @@ pub(crate) fn epochs(
     let epoch_s = steps_s + score_s + WRITES * clock.elapsed().as_secs_f64();
     fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     let left_s = budget_s - started.elapsed().as_secs_f64();
-    Ok((left_s / epoch_s).round().clamp(1.0, 100_000.0) as usize)
+    peers.told_by_first((left_s / epoch_s).round().clamp(1.0, 100_000.0) as usize)
 }
 
 #[cfg(test)]

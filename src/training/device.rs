@@ -49,6 +49,14 @@ pub fn select(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
+/// The device of one of several processes on this machine: of several GPUs each takes its own.
+pub fn of_process(device: Device, local_rank: usize) -> Device {
+    match device {
+        Device::Cuda(_) => Device::Cuda(local_rank % (Cuda::device_count().max(1) as usize)),
+        device => device,
+    }
+}
+
 /// The device in words: "CPU, 2 threads", "CUDA device 0 of 1".
 pub fn describe(device: Device) -> String {
     match device {

@@ -6,6 +6,7 @@ use tch::nn::VarStore;
 
 use crate::config::Config;
 use crate::dataset::processed::Dataset;
+use crate::distributed::peers::Alone;
 use crate::error::Result;
 use crate::training::device;
 use crate::training::loader::Loader;
@@ -41,13 +42,13 @@ pub fn find_learning_rate(config: &Config) -> Result<RateTest> {
     let device = device::select(config.train.device)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
-    let loader = Loader::new(config, &dataset, &split.train, device)?;
+    let loader = Loader::new(config, &dataset, &split.train, device, &Alone)?;
     let mut trainer = Trainer::new(&VarStore::new(device), config, dataset.labels.len())?;
     let factor = (RANGE.1 / RANGE.0).powf(1.0 / (N_STEPS - 1) as f64);
     let (mut points, mut mean, mut lowest): (Vec<(f64, f64)>, f64, f64) = (Vec::new(), 0.0, f64::INFINITY);
-    for (step, (inputs, targets)) in (1..).flat_map(|epoch| loader.epoch(epoch)).take(N_STEPS).enumerate() {
+    for (step, batch) in (1..).flat_map(|epoch| loader.epoch(epoch)).take(N_STEPS).enumerate() {
         let rate = RANGE.0 * factor.powi(step as i32);
-        let loss = trainer.step(&inputs, &targets, 1, step + 1, rate)?.loss;
+        let loss = trainer.step(&batch, false, 1, step + 1, rate)?.loss;
         mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss;
         // Without the weight of the steps that never were.
         let smoothed = mean / (1.0 - SMOOTHING.powi(step as i32 + 1));

@@ -31,6 +31,9 @@ pub struct EpochRecord {
     /// Epochs that the run was to have by then; a run with a time budget may correct it. 0 in histories from before it was kept.
     #[serde(default)]
     pub planned: usize,
+    /// Steps that were not taken, because their gradient was no number in half precision.
+    #[serde(default)]
+    pub skipped_steps: usize,
 }
 
 /// The epoch with the lowest validation loss, the first of equal ones; `None` without a validation.
@@ -92,6 +95,7 @@ mod tests {
             clips_per_s: 300.0,
             elapsed_s: 1.5,
             planned: 3,
+            skipped_steps: 0,
         };
         let records = vec![record(1, Some(0.5)), record(2, None)];
         write(&path, &records).unwrap();

@@ -3,6 +3,7 @@
 //! Everything random in a batch follows from the run's seed, the epoch and the batch's number, so that a run can go on from any
 //! epoch, and the number of threads changes nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -15,10 +16,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{AugmentConfig, Config, TinyAstConfig, TrainConfig, View};
 use crate::dataset::processed::Dataset;
+use crate::distributed::peers::{Peers, part_of};
 use crate::error::Result;
 use crate::files::hash::fnv1a;
 use crate::front_end::features::FeatureConfig;
-use crate::training::augment::{Batch, augment};
+use crate::training::augment::{Batch, augment_part};
 use crate::training::input;
 
 /// Batches a thread prepares ahead of the training loop.
@@ -32,6 +34,20 @@ pub struct Loader {
     model: TinyAstConfig,
     config: TrainConfig,
     device: Device,
+    /// Which of how many processes this is.
+    peers: (usize, usize),
+}
+
+/// A part of a batch, on the device.
+pub struct Loaded {
+    /// `(clips of the part, 1, n_mels, n_frames)`.
+    pub inputs: Tensor,
+    /// `(clips of the part, num_classes)`.
+    pub targets: Tensor,
+    /// The place of its first clip in the whole batch.
+    pub first: usize,
+    /// Clips in the whole batch.
+    pub n_clips: usize,
 }
 
 enum Clips {
@@ -59,11 +75,17 @@ pub(crate) fn stream(seed: u64, epoch: usize, within: u64) -> u64 {
 const ORDER: u64 = u64::MAX;
 
 impl Loader {
-    /// Reads the clips.
+    /// Reads the clips, of which every process takes its part of every batch.
     ///
     /// # Errors
     /// What [`Dataset::spectrogram`] reports for the first file that does not fit.
-    pub fn new(config: &Config, dataset: &Dataset, indices: &[usize], device: Device) -> Result<Self> {
+    pub fn new(
+        config: &Config,
+        dataset: &Dataset,
+        indices: &[usize],
+        device: Device,
+        peers: &dyn Peers,
+    ) -> Result<Self> {
         let targets: Vec<usize> = indices.iter().map(|index| dataset.clips[*index].target).collect();
         let num_classes = dataset.labels.len();
         let clips = if config.train.augment.is_off() && config.model.view == View::Whole {
@@ -76,7 +98,13 @@ impl Loader {
             Clips::Powers(Arc::new(Powers { clips, targets, num_classes, window, augment, features }))
         };
         let (model, config) = (config.model.clone(), config.train.clone());
-        Ok(Loader { clips, targets, num_classes, model, config, device })
+        let peers = (peers.rank(), peers.size());
+        Ok(Loader { clips, targets, num_classes, model, config, device, peers })
+    }
+
+    /// Where batches go.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Clips in an epoch.
@@ -99,14 +127,24 @@ impl Loader {
         };
         order.shuffle(&mut rng);
         let chunks = order.chunks(self.config.batch_size).enumerate();
-        let plans =
-            chunks.map(|(number, clips)| Plan { clips: clips.to_vec(), seed: stream(seed, epoch, number as u64) });
+        let plans = chunks.map(|(number, clips)| Plan {
+            clips: clips.to_vec(),
+            part: self.part_of(clips.len()),
+            seed: stream(seed, epoch, number as u64),
+        });
         let plans: Arc<[Plan]> = plans.collect();
         let ahead = match &self.clips {
             Clips::Ready(_) => Vec::new(),
             Clips::Powers(powers) => prepare_ahead(powers, &plans, self.config.loader_threads),
         };
         Batches { loader: self, plans, ahead, next: 0 }
+    }
+
+    /// Which of the clips of a batch are this process': what goes through the network at once stays together.
+    fn part_of(&self, n_clips: usize) -> Range<usize> {
+        let at_once = self.config.clips_at_once.unwrap_or(1);
+        let parts = part_of(n_clips.div_ceil(at_once), self.peers);
+        (parts.start * at_once).min(n_clips)..(parts.end * at_once).min(n_clips)
     }
 
     fn select(&self, inputs: &Tensor, batch: &[usize]) -> (Tensor, Tensor) {
@@ -148,9 +186,10 @@ fn balanced(targets: &[usize], num_classes: usize, balance: f64, rng: &mut Xoshi
     order
 }
 
-/// What makes a batch: its clips, and the seed of what is done to them.
+/// What makes a batch: its clips, which of them are this process', and the seed of what is done to them.
 struct Plan {
     clips: Vec<usize>,
+    part: Range<usize>,
     seed: u64,
 }
 
@@ -159,7 +198,8 @@ impl Powers {
         let clip = |index: &usize| (self.clips[*index].view(), self.targets[*index]);
         let clips: Vec<(ArrayView2<f32>, usize)> = plan.clips.iter().map(clip).collect();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
-        augment(&clips, self.num_classes, self.window, &self.augment, &self.features, &mut rng)
+        let part = plan.part.clone();
+        augment_part(&clips, part, self.num_classes, self.window, &self.augment, &self.features, &mut rng)
     }
 }
 
@@ -181,7 +221,7 @@ fn prepare_ahead(powers: &Arc<Powers>, plans: &Arc<[Plan]>, n_threads: usize) ->
     (0..n_threads.min(plans.len())).map(start).collect()
 }
 
-/// The batches of an epoch: inputs `(batch, 1, n_mels, n_frames)` and targets `(batch, num_classes)`, on the device.
+/// The batches of an epoch, this process' part of each.
 pub struct Batches<'a> {
     loader: &'a Loader,
     plans: Arc<[Plan]>,
@@ -190,12 +230,17 @@ pub struct Batches<'a> {
 }
 
 impl Iterator for Batches<'_> {
-    type Item = (Tensor, Tensor);
+    type Item = Loaded;
 
     fn next(&mut self) -> Option<Self::Item> {
         let plan = self.plans.get(self.next)?;
         let (inputs, targets) = match &self.loader.clips {
-            Clips::Ready(inputs) => self.loader.select(inputs, &plan.clips),
+            // Of a short batch not every process has a part.
+            _ if plan.part.is_empty() => {
+                let none = (Kind::Float, Device::Cpu);
+                (Tensor::zeros([0, 1, 0, 0], none), Tensor::zeros([0, self.loader.num_classes as i64], none))
+            }
+            Clips::Ready(inputs) => self.loader.select(inputs, &plan.clips[plan.part.clone()]),
             Clips::Powers(powers) => {
                 let receiver = self.ahead.get(self.next % self.ahead.len().max(1));
                 // A thread that ended early is no reason to end the run: its batch can be made here.
@@ -204,7 +249,8 @@ impl Iterator for Batches<'_> {
             }
         };
         self.next += 1;
-        Some((inputs.to_device(self.loader.device), targets.to_device(self.loader.device)))
+        let (inputs, targets) = (inputs.to_device(self.loader.device), targets.to_device(self.loader.device));
+        Some(Loaded { inputs, targets, first: plan.part.start, n_clips: plan.clips.len() })
     }
 }
 

@@ -5,6 +5,7 @@ pub mod device;
 pub mod views;
 #[cfg(any(feature = "onnx", test))]
 pub mod resize;
+pub mod drawn;
 pub mod augment;
 #[cfg(feature = "torch")]
 pub mod input;
@@ -14,6 +15,10 @@ pub mod history;
 pub mod observe;
 #[cfg(feature = "torch")]
 pub mod optim;
+#[cfg(feature = "torch")]
+pub mod loss;
+#[cfg(feature = "torch")]
+pub mod loss_scale;
 pub mod calibration;
 pub mod described;
 pub mod reference;
@@ -34,11 +39,17 @@ pub mod resume;
 #[cfg(feature = "torch")]
 pub mod trainer;
 #[cfg(feature = "torch")]
+pub(crate) mod validation;
+#[cfg(feature = "torch")]
 pub(crate) mod known;
 #[cfg(feature = "torch")]
 pub(crate) mod words;
 #[cfg(feature = "torch")]
 mod budget;
+#[cfg(feature = "torch")]
+pub mod report;
+#[cfg(feature = "torch")]
+mod processes;
 #[cfg(feature = "torch")]
 pub mod train;
 #[cfg(feature = "torch")]

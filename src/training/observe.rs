@@ -32,6 +32,15 @@ pub trait Observer {
     }
 }
 
+/// Says nothing: another process speaks.
+pub struct Quiet;
+
+impl Observer for Quiet {
+    fn say(&mut self, _line: &str) {}
+
+    fn epoch_ends(&mut self, _history: &[EpochRecord], _epochs: usize) {}
+}
+
 /// Prints a line per epoch, and within a long one how far it is.
 #[derive(Default)]
 pub struct Console {

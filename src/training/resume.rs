@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::tensors::{self, Precision};
 use crate::training::checkpoint::CheckpointInfo;
 use crate::training::history::EpochRecord;
+use crate::training::loss_scale::LossScale;
 use crate::training::observe::Observer;
 use crate::training::optim::{AdamW, Average, FlatWeights};
 
@@ -40,6 +41,9 @@ pub struct Progress<R = CheckpointInfo> {
     pub step: usize,
     /// A record per epoch.
     pub history: Vec<EpochRecord>,
+    /// How losses are scaled in half precision.
+    #[serde(default)]
+    pub loss_scale: LossScale,
 }
 
 /// The tensors of a run.
@@ -53,7 +57,8 @@ pub struct State<'a> {
 }
 
 impl State<'_> {
-    fn tensors(&mut self) -> [(&'static str, &mut Tensor); 6] {
+    /// All of them by name.
+    pub(crate) fn tensors(&mut self) -> [(&'static str, &mut Tensor); 6] {
         [
             ("weights", &mut self.weights.values),
             ("buffers", &mut self.weights.buffers),
@@ -95,7 +100,7 @@ impl State<'_> {
             let copied = tensors::copy_into(tensor, name, values);
             copied.map_err(|(_, found)| Error::io("read", path)(std::io::Error::other(found)))?;
         }
-        self.optimizer.step = progress.step;
+        self.optimizer.step = progress.steps_taken();
         Ok(Some(progress))
     }
 
@@ -138,6 +143,13 @@ fn progress_in<R: RunInfo>(bytes: &[u8]) -> Option<Progress<R>> {
     serde_json::from_str(&tensors::info(bytes).ok()??).ok()
 }
 
+impl<R> Progress<R> {
+    /// Optimiser steps without those that were skipped.
+    pub(crate) fn steps_taken(&self) -> usize {
+        self.step - self.history.iter().map(|epoch| epoch.skipped_steps).sum::<usize>().min(self.step)
+    }
+}
+
 impl<R: RunInfo> Progress<R> {
     /// Whether both are moments of one run: the same data, architecture and settings.
     fn is_of_the_run(&self, other: &Self) -> bool {
@@ -147,5 +159,5 @@ impl<R: RunInfo> Progress<R> {
 
 /// The settings without those that cannot change a number of the run.
 pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
-    TrainConfig { loader_threads: 0, resume: true, ..config.clone() }
+    TrainConfig { loader_threads: 0, resume: true, processes: 1, ..config.clone() }
 }

@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::training::history::EpochRecord;
 use crate::training::observe::{EpochLine, Observer};
 use crate::training::paths::{checkpoint_path, history_path};
+use crate::training::report::TrainingReport;
 use crate::training::run_lock::RunLock;
-use crate::training::train::{TrainingReport, train_locked};
+use crate::training::train::train_locked;
 
 /// A run that trains in the background. Dropping it asks the run to stop.
 pub struct Run {

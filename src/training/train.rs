@@ -1,72 +1,42 @@
 //! The training loop, top to bottom.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
 
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
+use crate::config::differences::differences;
 use crate::dataset::processed::{Dataset, Split};
+use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::tensors::Precision;
-use crate::model::tiny_ast::{TinyAst, predictions};
+use crate::model::tiny_ast::TinyAst;
 use crate::training::budget;
-use crate::training::calibration::Calibration;
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
 use crate::training::device;
 use crate::training::familiarity::Familiarity;
 use crate::training::history::{self, EpochRecord};
-use crate::training::input;
 use crate::training::known::Known;
 use crate::training::loader::Loader;
-use crate::training::observe::{Console, Observer};
+use crate::training::loss_scale::LossScale;
+use crate::training::observe::{Console, Observer, Quiet};
 use crate::training::optim::learning_rate;
 use crate::training::paths::{checkpoint_path, history_path, state_path};
-use crate::training::resume::{self, Progress};
+use crate::training::processes;
+use crate::training::report::TrainingReport;
+use crate::training::resume::{self, Progress, same_run};
 use crate::training::run_lock::RunLock;
-use crate::training::trainer::{Trainer, count_right};
+use crate::training::trainer::Trainer;
+use crate::training::validation::Validation;
 use crate::training::words::{describe, is_stuck, stuck, untrained_warning};
 
 /// A mean loss this many times that of a network that knows nothing means that the run diverges.
 const DIVERGED: f64 = 10.0;
-
-/// A finished run.
-#[derive(Clone, Debug)]
-pub struct TrainingReport {
-    /// Where the weights are.
-    pub checkpoint: PathBuf,
-    /// A record per epoch; also on disk beside the checkpoint.
-    pub history: Vec<EpochRecord>,
-    /// Clips trained on.
-    pub train_clips: usize,
-    /// Clips watched during training.
-    pub validation_clips: usize,
-    /// How sure the network may be, where recordings were kept out of its training to learn it from.
-    pub calibration: Option<Calibration>,
-    /// Classes of which not one clip was trained on.
-    pub untrained: Vec<String>,
-    /// Where it ran, in words.
-    pub device: String,
-    /// Time taken, reading the spectrograms included.
-    pub elapsed: Duration,
-}
-
-impl fmt::Display for TrainingReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (epochs, clips, elapsed_s) = (self.history.len(), self.train_clips, self.elapsed.as_secs_f64());
-        write!(f, "{epochs} epochs over {clips} clips in {elapsed_s:.1} s on {}; ", self.device)?;
-        write!(f, "checkpoint {}", self.checkpoint.display())?;
-        if let Some(calibration) = &self.calibration {
-            write!(f, "\n{calibration}")?;
-        }
-        untrained_warning(&self.untrained).map_or(Ok(()), |warning| write!(f, "\n{warning}"))
-    }
-}
 
 /// Trains TinyAST with AdamW and cross-entropy; weights, history and the state to go on from are on disk after every epoch.
 ///
@@ -90,156 +60,292 @@ pub fn train_observed(config: &Config, observer: &mut dyn Observer) -> Result<Tr
     train_locked(config, observer, RunLock::take(config)?)
 }
 
+/// [`train_observed`] by one of several processes that train one network: each makes its part of every batch, and one step is taken from the sum of
+/// their gradients. The first of them speaks and writes; what it writes is read by itself alone when a run goes on.
+///
+/// With the same number of processes the numbers are the same to the bit, run for run. With another number they are those of one process up to
+/// rounding, as long as the network has neither batch norms, whose statistics are each process' own over its part of a batch, nor dropout.
+///
+/// # Errors
+/// As [`train`]; [`Error::Process`] when another process is gone, or has other settings or data.
+pub fn train_together(config: &Config, observer: &mut dyn Observer, peers: Rc<dyn Peers>) -> Result<TrainingReport> {
+    config.validate()?;
+    match peers.is_first() {
+        true => run(config, observer, &peers, Some(RunLock::take(config)?)),
+        false => run(config, &mut Quiet, &peers, None),
+    }
+}
+
 /// [`train_observed`] by the owner of the run's lock, which is let go at the end.
-pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, _lock: RunLock) -> Result<TrainingReport> {
-    check_writable(&checkpoint_path(config))?;
+pub(crate) fn train_locked(config: &Config, observer: &mut dyn Observer, lock: RunLock) -> Result<TrainingReport> {
+    if config.train.processes > 1 {
+        // The first of them takes it.
+        drop(lock);
+        return processes::train(config, observer);
+    }
+    let alone: Rc<dyn Peers> = Rc::new(Alone);
+    run(config, observer, &alone, Some(lock))
+}
+
+fn run(
+    config: &Config,
+    observer: &mut dyn Observer,
+    peers: &Rc<dyn Peers>,
+    _lock: Option<RunLock>,
+) -> Result<TrainingReport> {
+    if peers.is_first() {
+        check_writable(&checkpoint_path(config))?;
+    }
     let started = Instant::now();
-    let device = device::select(config.train.device)?;
+    let device = device::of_process(device::select(config.train.device)?, peers.local_rank());
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
-    let (num_classes, batch_size) = (check_classes(config, &dataset)?, config.train.batch_size);
+    let num_classes = check_classes(config, &dataset)?;
     if config.train.patience.is_some() && split.validation.is_empty() {
         let (expected, found) = ("a data set of three folds or more, or None".into(), "no fold to validate on".into());
         return Err(Error::Config { field: "train.patience", expected, found });
     }
-    let loader = Loader::new(config, &dataset, &split.train, device)?;
-    let validation = to_device(input::load(&dataset, &split.validation, &config.model)?, device);
-    observer.say(&describe(&split, device));
+    let begun = begin(config, &dataset, &split);
+    check_alike(&begun, peers.as_ref())?;
+    let loader = Loader::new(config, &dataset, &split.train, device, peers.as_ref())?;
+    let validation = Validation::load(&dataset, &split.validation, config, device, peers.as_ref())?;
+    observer.say(&describe(&split, device, peers.size()));
     let untrained = dataset.untrained(&split);
     if let Some(warning) = untrained_warning(&untrained) {
         observer.say(&warning);
     }
 
     let vs = VarStore::new(device);
-    let mut trainer = Trainer::new(&vs, config, num_classes)?;
-    let mut run = begin(config, &dataset, &split);
-    let mut epochs = match config.train.minutes {
-        None => config.train.epochs,
-        Some(minutes) => match resume::begun_epochs(&state_path(config), &run).filter(|_| config.train.resume) {
-            Some(epochs) => epochs,
-            None => {
-                let trial = Trainer::new(&VarStore::new(device), config, num_classes)?;
-                let score =
-                    |trial: &mut Trainer<TinyAst>| _ = trial.averaged(|model| score(model, &validation, batch_size));
-                budget::epochs(config, minutes, started, &loader, trial, score, &run)?
-            }
-        },
-    };
-    run.run.train.epochs = epochs;
-    observer.plan(epochs);
-    if let Some(minutes) = config.train.minutes {
-        observer.say(&format!("about {epochs} epochs, which take {minutes} min here"));
-    }
-    if config.train.resume {
-        run = trainer.state().go_on(&state_path(config), epochs, run, observer)?;
-    }
-    let before_s = run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    let trainer = Trainer::new(&vs, config, num_classes)?.with_peers(Rc::clone(peers));
+    let epochs = planned_epochs(config, started, &loader, &validation, &begun, peers)?;
+    let mut course = Course { config, peers: peers.as_ref(), loader, validation, vs, trainer, run: begun, epochs };
+    course.go_on(observer)?;
+    let before_s = course.run.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
     // What measuring its speed took is no part of an epoch.
     let clock = if config.train.minutes.is_some() { Instant::now() } else { started };
     // A run that goes on keeps the number it chose.
-    let corrected = config.train.minutes.filter(|_| run.history.is_empty());
-    if config.train.patience.is_some() && !run.history.is_empty() && is_best(config, &run.history) {
-        // Stopped between its state and its checkpoint.
-        trainer.averaged(|_| save(config, &vs, &run, None))?;
-    }
+    let corrected = config.train.minutes.filter(|_| course.run.history.is_empty());
     let mut told_stuck = false;
-    while run.history.len() < epochs {
-        let epoch = run.history.len() + 1;
-        if let Some(best) = no_longer_better(config, &run.history) {
-            observer.say(&format!(
-                "ended after epoch {}: no validation loss was lower than that of epoch {best}",
-                epoch - 1
-            ));
-            run.history.iter_mut().last().into_iter().for_each(|last| last.planned = epoch - 1);
+    while course.run.history.len() < course.epochs {
+        let done = course.run.history.len();
+        if let Some(best) = no_longer_better(config, &course.run.history) {
+            observer.say(&format!("ended after epoch {done}: no validation loss was lower than that of epoch {best}"));
+            course.run.history.iter_mut().last().into_iter().for_each(|last| last.planned = done);
             break;
         }
-        let epoch_started = Instant::now();
-        observer.epoch_begins(epoch, epochs, split.train.len());
-        let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
-        for (inputs, targets) in loader.epoch(epoch) {
-            if observer.is_stopped() {
-                return Err(stopped(config, epoch - 1, epochs));
-            }
-            run.step += 1;
-            rate = learning_rate(&config.train, run.step, epochs * loader.n_batches());
-            let (step, n_clips) = (trainer.step(&inputs, &targets, epoch, run.step, rate)?, targets.size()[0]);
-            if !step.loss.is_finite() {
-                return Err(diverged(config, &run, rate, &format!("the loss is {}", step.loss)));
-            }
-            loss_sum += step.loss * n_clips as f64;
-            right += step.right;
-            observer.step_ends(n_clips as usize);
-        }
-        let (n_clips, train_s) = (split.train.len() as f64, epoch_started.elapsed().as_secs_f64());
-        if loss_sum / n_clips > DIVERGED * (num_classes.max(2) as f64).ln() {
-            return Err(diverged(config, &run, rate, &format!("the mean loss is {:.1}", loss_sum / n_clips)));
-        }
-        if !trainer.all_finite() {
-            return Err(diverged(config, &run, rate, "the weights are no longer numbers"));
-        }
-        let scored = trainer.averaged(|model| score(model, &validation, batch_size));
-        let (validation_loss, validation_accuracy) = scored.unzip();
-        if validation_loss.is_some_and(|loss| !loss.is_finite()) {
-            return Err(diverged(config, &run, rate, "the validation loss is no longer a number"));
-        }
+        let mut record = course.epoch(observer)?;
         if let Some(minutes) = corrected {
             let (took_s, left_s) = (clock.elapsed().as_secs_f64(), 60.0 * minutes - started.elapsed().as_secs_f64());
-            let corrected = budget::again(&config.train, epochs, epoch, loader.n_batches(), took_s, left_s);
-            if corrected != epochs {
-                epochs = corrected;
-                run.run.train.epochs = epochs;
-                observer.plan(epochs);
-            }
+            let n_batches = course.loader.n_batches();
+            record.planned = budget::again(&config.train, course.epochs, record.epoch, n_batches, took_s, left_s);
         }
-        run.history.push(EpochRecord {
-            epoch,
-            train_loss: loss_sum / n_clips,
-            train_accuracy: right / n_clips,
-            validation_loss,
-            validation_accuracy,
-            learning_rate: rate,
-            clips_per_s: n_clips / train_s.max(1e-9),
-            elapsed_s: before_s + clock.elapsed().as_secs_f64(),
-            planned: epochs,
-        });
-        run.run.epoch = epoch;
-        trainer.state().save(&state_path(config), &run)?;
-        match is_best(config, &run.history) {
-            true => trainer.averaged(|_| save(config, &vs, &run, None))?,
-            false => history::write(&history_path(config), &run.history)?,
+        record.elapsed_s = before_s + clock.elapsed().as_secs_f64();
+        // Clocks differ, and the first process' counts.
+        let record = peers.told_by_first(record)?;
+        if record.planned != course.epochs {
+            course.epochs = record.planned;
+            course.run.run.train.epochs = record.planned;
+            observer.plan(record.planned);
         }
-        observer.epoch_ends(&run.history, epochs);
-        if !told_stuck && is_stuck(&run.history, epochs, num_classes) {
+        course.keep(record)?;
+        observer.epoch_ends(&course.run.history, course.epochs);
+        if !told_stuck && is_stuck(&course.run.history, course.epochs, num_classes) {
             observer.say(&stuck(num_classes));
             told_stuck = true;
         }
     }
-    let finish = |run: &mut Progress, model: &TinyAst, vs: &VarStore| {
-        let known = Known { dataset: &dataset, split: &split, model, device };
-        run.run.calibration = known.calibration()?;
-        save(config, vs, run, known.familiarity()?.as_ref())
-    };
-    match history::best_epoch(&run.history).filter(|_| config.train.patience.is_some()) {
-        Some(best) => {
-            let Checkpoint { model, vs, .. } = checkpoint::load(&checkpoint_path(config), device)?;
-            run.run.epoch = best;
-            finish(&mut run, &model, &vs)?;
-        }
-        // For a run that was stopped between its last state and its last checkpoint, too.
-        None => trainer.averaged(|model| finish(&mut run, model, &vs))?,
+    if peers.is_first() {
+        course.finish(&dataset, &split)?;
     }
-    // A finished run is over: the next one starts from the beginning.
-    fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))?;
     Ok(TrainingReport {
         checkpoint: checkpoint_path(config),
-        history: run.history,
+        history: course.run.history,
         train_clips: split.train.len(),
         validation_clips: split.validation.len(),
-        calibration: run.run.calibration,
+        calibration: course.run.run.calibration,
         untrained,
         device: device::describe(device),
         elapsed: started.elapsed(),
     })
+}
+
+/// A run between its epochs.
+struct Course<'a> {
+    config: &'a Config,
+    peers: &'a dyn Peers,
+    loader: Loader,
+    validation: Validation,
+    vs: VarStore,
+    trainer: Trainer<TinyAst>,
+    run: Progress,
+    epochs: usize,
+}
+
+impl Course<'_> {
+    /// Takes up where the run was stopped, if it was.
+    fn go_on(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Course { config, peers, trainer, run, epochs, .. } = self;
+        run.run.train.epochs = *epochs;
+        observer.plan(*epochs);
+        if let Some(minutes) = config.train.minutes {
+            observer.say(&format!("about {epochs} epochs, which take {minutes} min here"));
+        }
+        if config.train.resume && peers.is_first() {
+            *run = trainer.state().go_on(&state_path(config), *epochs, run.clone(), observer)?;
+        }
+        *run = peers.told_by_first(run.clone())?;
+        trainer.take_state_of_first(false)?;
+        trainer.go_on(run.steps_taken(), run.loss_scale);
+        let has_best = config.train.patience.is_some() && !run.history.is_empty() && is_best(config, &run.history);
+        // Stopped between its state and its checkpoint.
+        if peers.is_first() && has_best { self.save(None) } else { Ok(()) }
+    }
+
+    /// Trains for an epoch, and scores what came of it.
+    fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochRecord> {
+        let Course { config, peers, loader, validation, trainer, run, epochs, .. } = self;
+        let (epoch, n_clips, started) = (run.history.len() + 1, loader.n_clips(), Instant::now());
+        observer.epoch_begins(epoch, *epochs, n_clips);
+        let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
+        let (mut n_counted, mut skipped_steps) = (0, 0);
+        for batch in loader.epoch(epoch) {
+            let stops = observer.is_stopped();
+            if stops && peers.size() == 1 {
+                return Err(stopped(config, epoch - 1, *epochs));
+            }
+            run.step += 1;
+            rate = learning_rate(&config.train, run.step, *epochs * loader.n_batches());
+            let step = trainer.step(&batch, stops, epoch, run.step, rate)?;
+            if step.stops {
+                return Err(stopped(config, epoch - 1, *epochs));
+            }
+            observer.step_ends(batch.n_clips);
+            if !step.is_finite && trainer.may_skip() {
+                skipped_steps += 1;
+                continue;
+            }
+            if !step.loss.is_finite() {
+                return Err(diverged(config, run, rate, &format!("the loss is {}", step.loss)));
+            }
+            if !step.is_finite {
+                return Err(diverged(config, run, rate, "the gradient is no longer a number"));
+            }
+            loss_sum += step.loss * batch.n_clips as f64;
+            right += step.right;
+            n_counted += batch.n_clips;
+        }
+        let train_s = started.elapsed().as_secs_f64();
+        if n_counted == 0 {
+            return Err(diverged(config, run, rate, "no gradient of the epoch was a number"));
+        }
+        let (train_loss, train_accuracy) = (loss_sum / n_counted as f64, right / n_counted as f64);
+        if train_loss > DIVERGED * (run.run.labels.len().max(2) as f64).ln() {
+            return Err(diverged(config, run, rate, &format!("the mean loss is {train_loss:.1}")));
+        }
+        if !trainer.all_finite() {
+            return Err(diverged(config, run, rate, "the weights are no longer numbers"));
+        }
+        trainer.take_state_of_first(true)?;
+        let scored = trainer.averaged(|model| validation.score(model, *peers))?;
+        let (validation_loss, validation_accuracy) = scored.unzip();
+        if validation_loss.is_some_and(|loss| !loss.is_finite()) {
+            return Err(diverged(config, run, rate, "the validation loss is no longer a number"));
+        }
+        Ok(EpochRecord {
+            epoch,
+            train_loss,
+            train_accuracy,
+            validation_loss,
+            validation_accuracy,
+            learning_rate: rate,
+            clips_per_s: n_clips as f64 / train_s.max(1e-9),
+            elapsed_s: 0.0,
+            planned: *epochs,
+            skipped_steps,
+        })
+    }
+
+    /// Leaves on disk what a run goes on from, and the weights that are to be kept.
+    fn keep(&mut self, record: EpochRecord) -> Result<()> {
+        self.run.run.epoch = record.epoch;
+        self.run.history.push(record);
+        self.run.loss_scale = self.trainer.loss_scale();
+        if !self.peers.is_first() {
+            return Ok(());
+        }
+        self.trainer.state().save(&state_path(self.config), &self.run)?;
+        match is_best(self.config, &self.run.history) {
+            true => self.save(None),
+            false => history::write(&history_path(self.config), &self.run.history),
+        }
+    }
+
+    /// Writes the averaged weights.
+    fn save(&mut self, familiarity: Option<&Familiarity>) -> Result<()> {
+        let Course { config, trainer, vs, run, .. } = self;
+        trainer.averaged(|_| save(config, vs, run, familiarity))
+    }
+
+    /// Tells the network what it knows, and writes it for good.
+    fn finish(&mut self, dataset: &Dataset, split: &Split) -> Result<()> {
+        let Course { config, trainer, vs, run, .. } = self;
+        let device = vs.device();
+        let finish = |run: &mut Progress, model: &TinyAst, vs: &VarStore| {
+            let known = Known { dataset, split, model, device };
+            run.run.calibration = known.calibration()?;
+            save(config, vs, run, known.familiarity()?.as_ref())
+        };
+        match history::best_epoch(&run.history).filter(|_| config.train.patience.is_some()) {
+            Some(best) => {
+                let Checkpoint { model, vs, .. } = checkpoint::load(&checkpoint_path(config), device)?;
+                run.run.epoch = best;
+                finish(run, &model, &vs)?;
+            }
+            // For a run that was stopped between its last state and its last checkpoint, too.
+            None => trainer.averaged(|model| finish(run, model, vs))?,
+        }
+        // A finished run is over: the next one starts from the beginning.
+        fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))
+    }
+}
+
+/// The epochs of the run; with a time budget those that fit, or that it chose when it began.
+fn planned_epochs(
+    config: &Config,
+    started: Instant,
+    loader: &Loader,
+    validation: &Validation,
+    begun: &Progress,
+    peers: &Rc<dyn Peers>,
+) -> Result<usize> {
+    let Some(minutes) = config.train.minutes else { return Ok(config.train.epochs) };
+    let goes_on = config.train.resume && peers.is_first();
+    let chosen = goes_on.then(|| resume::begun_epochs(&state_path(config), begun)).flatten();
+    if let Some(epochs) = peers.told_by_first(chosen)? {
+        return Ok(epochs);
+    }
+    let vs = VarStore::new(loader.device());
+    let trial = Trainer::new(&vs, config, begun.run.labels.len())?.with_peers(Rc::clone(peers));
+    let score =
+        |trial: &mut Trainer<TinyAst>| trial.averaged(|model| validation.score(model, peers.as_ref())).map(|_| ());
+    budget::epochs(config, (minutes, started), loader, trial, score, begun, peers.as_ref())
+}
+
+/// Refuses a process that would train something else than the first.
+fn check_alike(begun: &Progress, peers: &dyn Peers) -> Result<()> {
+    let own = CheckpointInfo { train: same_run(&begun.run.train), ..begun.run.clone() };
+    let first = peers.told_by_first(own.clone())?;
+    let data = peers.told_by_first(begun.data.clone())?;
+    let (mut expected, mut found) = differences(&first, &own);
+    if data != begun.data {
+        (expected, found) = (format!("{expected} data {data}"), format!("{found} data {}", begun.data));
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let reason = format!("it has {}, and process 0 {}", found.trim(), expected.trim());
+    let next = "Start every process with one config and one data set.";
+    Err(peers.refuse("comparing settings with process 0", reason, next))
 }
 
 /// The number of classes, which must be what the config names, if it names one.
@@ -269,7 +375,8 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
         epoch: 0,
         calibration: None,
     };
-    Progress { run, data: dataset.fingerprint(seen()), step: 0, history: Vec::new() }
+    let data = dataset.fingerprint(seen());
+    Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() }
 }
 
 /// Whether the last epoch's weights are to be kept: the best ones so far, or any where nothing else is asked for.
@@ -281,28 +388,6 @@ fn is_best(config: &Config, history: &[EpochRecord]) -> bool {
 fn no_longer_better(config: &Config, history: &[EpochRecord]) -> Option<usize> {
     let (patience, best) = (config.train.patience?, history::best_epoch(history)?);
     (history.len() >= best + patience).then_some(best)
-}
-
-/// Mean loss and accuracy over a set, or `None` for an empty one; a clip's views vote together.
-fn score(model: &TinyAst, (inputs, targets): &(Tensor, Tensor), batch_size: usize) -> Option<(f64, f64)> {
-    let n_clips = targets.size()[0];
-    if n_clips == 0 {
-        return None;
-    }
-    let n_views = model.config().n_views() as i64;
-    let (mut loss_sum, mut right) = (0.0, 0.0);
-    let batches = inputs.split(batch_size as i64 * n_views, 0);
-    for (inputs, targets) in batches.iter().zip(targets.split(batch_size as i64, 0)) {
-        let said = predictions(model, inputs);
-        let of_target = said.gather(1, &targets.unsqueeze(1), false).clamp_min(f64::from(f32::MIN_POSITIVE));
-        loss_sum -= of_target.log().sum(Kind::Double).double_value(&[]);
-        right += count_right(&said, &targets);
-    }
-    Some((loss_sum / n_clips as f64, right / n_clips as f64))
-}
-
-fn to_device((inputs, targets): (Tensor, Tensor), device: Device) -> (Tensor, Tensor) {
-    (inputs.to_device(device), targets.to_device(device))
 }
 
 fn save(config: &Config, vs: &VarStore, run: &Progress, familiarity: Option<&Familiarity>) -> Result<()> {

@@ -11,14 +11,16 @@ const STUCK_AFTER: usize = 4;
 const STUCK: f64 = 0.02;
 
 /// What is trained on, in a sentence.
-pub(super) fn describe(split: &Split, device: Device) -> String {
+pub(super) fn describe(split: &Split, device: Device, n_processes: usize) -> String {
     let validation = match split.validation_fold {
         Some(fold) => format!("{} of fold {fold} to validate on", split.validation.len()),
         None if !split.calibration.is_empty() => format!("{} kept back to calibrate on", split.calibration.len()),
         None => "none to validate on".into(),
     };
     let (n_clips, test_fold) = (split.train.len(), split.test_fold);
-    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {}", device::describe(device))
+    let together = if n_processes > 1 { format!("{n_processes} processes, each on ") } else { String::new() };
+    let device = device::describe(device);
+    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {together}{device}")
 }
 
 /// Whether the loss, after a part of the run, still stands where a network that gives every class the same probability has it.
@@ -63,6 +65,7 @@ mod tests {
             clips_per_s: 100.0,
             elapsed_s: 1.0,
             planned: 20,
+            skipped_steps: 0,
         };
         for (loss, nothing) in [(2.31, true), (2.29, true), (2.2, false), (0.1, false)] {
             assert_eq!(learns_nothing(&[epoch(loss)], 10), nothing, "{loss}");

@@ -22,12 +22,14 @@ use crate::results::metrics::Scored;
 use crate::training::history::{self, EpochRecord};
 use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
+use crate::training::loss::count_hits;
+use crate::training::loss_scale::LossScale;
 use crate::training::observe::{Console, Observer};
 use crate::training::optim::FlatWeights;
 use crate::training::paths::{history_path, state_path};
 use crate::training::resume::{Progress, RunInfo, same_run};
 use crate::training::run_lock::RunLock;
-use crate::training::trainer::{Network, Trainer, count_hits};
+use crate::training::trainer::{Network, Trainer};
 use crate::training::words::untrained_warning;
 
 /// Recordings scored at once.
@@ -183,7 +185,7 @@ pub fn fine_tune_observed(
         test_fold: heard.folds.test_fold,
     };
     let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
-    let mut progress = Progress { run, data, step: 0, history: Vec::new() };
+    let mut progress = Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() };
     let state_path = state_path(config);
     if config.train.resume {
         progress = trainer.state().go_on(&state_path, how.epochs, progress, observer)?;
@@ -205,8 +207,12 @@ pub fn fine_tune_observed(
             let step = progress.step;
             let parts = batch(indices, epoch, &trainer.model);
             let taken = trainer.step_in_parts(&parts, indices.len() as i64, epoch, step, rate)?;
-            if !taken.loss.is_finite() {
-                let (reason, next) = (format!("the loss is {}", taken.loss), "Lower the learning_rate.".into());
+            if !taken.loss.is_finite() || !taken.is_finite {
+                let reason = match taken.loss.is_finite() {
+                    true => "the gradient is no longer a number".into(),
+                    false => format!("the loss is {}", taken.loss),
+                };
+                let next = "Lower the learning_rate.".into();
                 return Err(Error::Training { epoch, step, learning_rate: rate, reason, next });
             }
             loss_sum += taken.loss * indices.len() as f64;
@@ -229,6 +235,7 @@ pub fn fine_tune_observed(
             clips_per_s: train.len() as f64 / begun.elapsed().as_secs_f64().max(1e-9),
             elapsed_s: before_s + started.elapsed().as_secs_f64(),
             planned: how.epochs,
+            skipped_steps: 0,
         });
         trainer.state().save(&state_path, &progress)?;
         history::write(&history_path(config), &progress.history)?;

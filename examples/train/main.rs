@@ -1,0 +1,212 @@
+//! Training without a notebook: from a file of settings, in as many processes as there are machines, processors or GPUs.
+
+mod follow;
+mod launch;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use audio_transformer::config::{Config, Preset};
+use audio_transformer::internals::distributed::peers::Alone;
+use audio_transformer::internals::results::cross_validate::{known_result, of_fold, score_fold};
+use audio_transformer::{
+    Choice, Dataset, Error, Group, Observer, Peers, Place, Result, acquire, evaluate, preprocess, propose,
+    train_together,
+};
+use follow::Follower;
+use settings::Settings;
+
+const USAGE: &str = "\
+usage: train SETTINGS [--processes N] [--fold F [--seed S]] [--evaluate] [--events]
+
+Trains TinyAST as the notebook does, in one process or several, and leaves what it leaves: checkpoint, history, and the state that a run
+which was stopped goes on from.
+
+  SETTINGS       a TOML or JSON file of the notebook's settings; what is not named is as in its preset:
+                   preset = \"good\"            # quick (default), good, or fitted: fitted to the recordings
+                   [data]
+                   source = { Folder = \"my/sounds\" }
+                   [train]
+                   batch_size = 64
+  --processes N  as N processes on this machine (default: the settings' train.processes), each with its part of every batch and of the processor's threads. To go beyond one machine
+                 start the program on each by torchrun, srun or by hand: it finds RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or
+                 Slurm's variables. GLOO_SOCKET_IFNAME names the network to go by, TINYAST_TIMEOUT_S (30) how long a process may give no sign of life
+  --fold F       the part of a cross-validation that holds out this fold, with this seed (default 0): a job of its own, under a name of its own.
+  --seed S       What was done before with the same settings and recordings is not done again; `cross_validate` gathers the results
+  --evaluate     score the held-out fold once training is done, as --fold always does
+  --events       tell how it goes in lines of JSON, and stop where standard input ends
+  --help         this text
+
+Exit status: 0 when the run has ended, 1 when it has failed or was stopped, 2 when nothing was tried.
+";
+/// The run has failed.
+const FAILED: u8 = 1;
+/// Nothing was tried.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("train: {problem}\n{USAGE}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    // Read before processes are started: a mistake in it is told once.
+    let settings = match Settings::read(&arguments.settings) {
+        Ok(settings) => settings,
+        Err(problem) => {
+            eprintln!("train: {problem}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    // Whoever is one of several is told so, and starts no more.
+    let is_one = std::env::var_os("RANK").is_some() || std::env::var_os("SLURM_STEP_NUM_TASKS").is_some();
+    let processes = arguments.processes.unwrap_or(if is_one { 1 } else { settings.config.train.processes });
+    if processes > 1 {
+        return match launch::processes(processes) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("train: {problem}");
+                ExitCode::from(FAILED)
+            }
+        };
+    }
+    match one_of_them(&arguments, settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("train: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What is asked for.
+struct Arguments {
+    settings: PathBuf,
+    processes: Option<usize>,
+    job: Option<(u32, u64)>,
+    evaluate: bool,
+    events: bool,
+}
+
+impl Arguments {
+    /// `None` where help is asked for.
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut found =
+            Arguments { settings: PathBuf::new(), processes: None, job: None, evaluate: false, events: false };
+        let (mut fold, mut seed) = (None, None);
+        let mut arguments = arguments;
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--evaluate" => found.evaluate = true,
+                "--events" => found.events = true,
+                "--processes" => {
+                    let processes = number(&argument, arguments.next())?;
+                    if !(1..=4096).contains(&processes) {
+                        return Err(format!("--processes wants 1 to 4096, not {processes}"));
+                    }
+                    found.processes = Some(processes);
+                }
+                "--fold" => fold = Some(number(&argument, arguments.next())?),
+                "--seed" => seed = Some(number(&argument, arguments.next())?),
+                option if option.starts_with("--") => return Err(format!("there is no option {option}")),
+                _ if found.settings.as_os_str().is_empty() => found.settings = argument.into(),
+                _ => return Err(format!("one file of settings, please, and not {argument} as well")),
+            }
+        }
+        if found.settings.as_os_str().is_empty() {
+            return Err("no file of settings was named".into());
+        }
+        found.job = match (fold, seed) {
+            (None, Some(_)) => {
+                return Err("--seed goes with --fold; else train.seed in the settings is the seed".into());
+            }
+            (fold, seed) => fold.map(|fold| (fold, seed.unwrap_or(0))),
+        };
+        Ok(Some(found))
+    }
+}
+
+fn number<T: std::str::FromStr>(option: &str, value: Option<String>) -> Result<T, String> {
+    let value = value.ok_or_else(|| format!("{option} wants a number behind it"))?;
+    value.parse().map_err(|_| format!("{option} wants a whole number, not {value:?}"))
+}
+
+/// This process' part of the run.
+fn one_of_them(arguments: &Arguments, settings: Settings) -> Result<()> {
+    let Settings { preset, mut config } = settings;
+    config.train.processes = 1;
+    let mut follower = Follower::new(arguments.events);
+    let Some(place) = Place::from_env()? else {
+        return trained(preset, &config, arguments, &mut follower, Rc::new(Alone));
+    };
+    let group = Rc::new(Group::join(place, config.train.device)?);
+    let result = trained(preset, &config, arguments, &mut follower, Rc::clone(&group) as Rc<dyn Peers>);
+    if let Err(error) = &result {
+        group.fail(error);
+    }
+    result
+}
+
+fn trained(
+    preset: Preset,
+    config: &Config,
+    arguments: &Arguments,
+    follower: &mut Follower,
+    peers: Rc<dyn Peers>,
+) -> Result<()> {
+    peers.agree("its settings are", &serde_json::to_string(config).unwrap_or_default())?;
+    let prepared = if peers.is_first() { Some(prepare(preset, config, follower)?) } else { None };
+    // The others wait here, and take what was proposed.
+    let config = peers.told_by_first(prepared)?.unwrap_or_else(|| config.clone());
+    let Some((fold, seed)) = arguments.job else {
+        let report = train_together(&config, follower, Rc::clone(&peers))?;
+        if peers.is_first() {
+            follower.ends(&report);
+            if arguments.evaluate {
+                follower.say(&evaluate(&config)?.to_string());
+            }
+        }
+        return Ok(());
+    };
+    let known = if peers.is_first() { known_result(&config, fold, seed)? } else { None };
+    let result = match peers.told_by_first(known)? {
+        Some(known) => known,
+        None => {
+            let report = train_together(&of_fold(&config, fold, seed), follower, Rc::clone(&peers))?;
+            if !peers.is_first() {
+                return Ok(());
+            }
+            follower.ends(&report);
+            score_fold(&config, fold, seed, &report)?
+        }
+    };
+    if peers.is_first() {
+        follower.say(&format!("seed {seed}, fold {fold}: {:.1} %", 100.0 * result.accuracy));
+    }
+    Ok(())
+}
+
+/// What comes before training, as far as it is still to be done.
+fn prepare(preset: Preset, config: &Config, follower: &mut Follower) -> Result<Config, Error> {
+    // A notebook has done it, and so has an earlier run.
+    if preset != Preset::Fitted && Dataset::open(config).is_ok() {
+        return Ok(config.clone());
+    }
+    acquire(config)?;
+    let proposal = propose(preset, config)?;
+    for Choice { setting, value, reason } in &proposal.choices {
+        follower.say(&format!("{setting}: {value} ({reason})"));
+    }
+    let config = proposal.config;
+    preprocess(&config)?;
+    Ok(config)
+}

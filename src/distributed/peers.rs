@@ -1,0 +1,123 @@
+//! What a training loop asks of the other processes.
+
+use std::ops::Range;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tch::Tensor;
+
+use crate::error::{Error, Result};
+
+/// The processes that train together, as one of them sees them. Every call is made by all of them, in the same order.
+pub trait Peers {
+    /// Its number, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Which of the GPUs of its machine is its own.
+    fn local_rank(&self) -> usize;
+
+    /// Replaces a tensor by the sum of everyone's.
+    ///
+    /// # Errors
+    /// [`Error::Process`] naming the one that is gone.
+    fn sum(&self, tensor: &Tensor) -> Result<()>;
+
+    /// Replaces a tensor by the first process'.
+    ///
+    /// # Errors
+    /// As [`Peers::sum`].
+    fn take_from_first(&self, tensor: &Tensor) -> Result<()>;
+
+    /// What is wrong with one of them, as the error of this one.
+    fn refuse(&self, doing: &str, reason: String, next: &str) -> Error {
+        let (rank, size) = (self.rank(), self.size());
+        Error::Process { rank, size, doing: doing.into(), reason, next: next.into() }
+    }
+}
+
+/// A process by itself.
+pub struct Alone;
+
+impl Peers for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn local_rank(&self) -> usize {
+        0
+    }
+
+    fn sum(&self, _tensor: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_from_first(&self, _tensor: &Tensor) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The part of `n` things of process `rank` of `size`: they are shared out in their order, and as evenly as can be.
+pub fn part_of(n: usize, (rank, size): (usize, usize)) -> Range<usize> {
+    rank * n / size..(rank + 1) * n / size
+}
+
+impl dyn Peers + '_ {
+    /// Whether it is the one that writes and speaks.
+    pub fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Its part of `n` things.
+    pub fn part_of(&self, n: usize) -> Range<usize> {
+        part_of(n, (self.rank(), self.size()))
+    }
+
+    /// What the first process says.
+    ///
+    /// # Errors
+    /// As [`Peers::sum`].
+    pub fn told_by_first<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<T> {
+        if self.size() == 1 {
+            return Ok(value);
+        }
+        let unreadable = |error: serde_json::Error| {
+            self.refuse("listening to process 0", error.to_string(), "Start every process from one build.")
+        };
+        let json = serde_json::to_vec(&value).map_err(unreadable)?;
+        let length = Tensor::from_slice(&[json.len() as i64]);
+        self.take_from_first(&length)?;
+        let length = length.int64_value(&[0]) as usize;
+        let text = match self.is_first() {
+            true => Tensor::from_slice(&json),
+            false => Tensor::zeros([length as i64], (tch::Kind::Uint8, tch::Device::Cpu)),
+        };
+        self.take_from_first(&text)?;
+        let json =
+            Vec::<u8>::try_from(&text).map_err(|source| Error::Torch { action: "listening to process 0", source })?;
+        serde_json::from_slice(&json).map_err(unreadable)
+    }
+
+    /// Refuses a process to which something is not the same as to the first one: `what` names it.
+    ///
+    /// # Errors
+    /// [`Error::Process`] of every process to which it is another, and [`Peers::sum`]'s.
+    pub fn agree(&self, what: &str, own: &str) -> Result<()> {
+        let first: String = self.told_by_first(own.to_owned())?;
+        if own == first {
+            return Ok(());
+        }
+        let reason = format!("{what}: {own}, and to process 0 {first}");
+        Err(self.refuse(
+            "comparing with process 0",
+            reason,
+            "Start every process with one config, one build and one data set.",
+        ))
+    }
+}
