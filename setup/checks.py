@@ -13,6 +13,8 @@ import kernel
 from steps import ROOT, TARGET, Clock, SetupError, output_of, run
 
 EXPECTED = ROOT / "setup" / "expected_artifacts.txt"
+# The tests that say something else without libtorch than with it.
+WITHOUT_LIBTORCH = [part for name in ("onnx", "streaming", "golden_front_end") for part in ("--test", name)]
 # Long enough for a loaded machine with two cores, short enough that a cell that hangs is told today.
 TEST_CELL_S = 1200
 
@@ -35,7 +37,9 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo test"):
         run(["cargo", "test", *distributed], env=build)
     with clock.step("cargo test, front end and exported networks alone"):
-        run(["cargo", "test", "--locked", "--no-default-features", "--features", without_torch], env=build)
+        alone = ["--no-default-features", "--features", without_torch, "--locked"]
+        run(["cargo", "build", *alone, "--example", "predict"], env=build)
+        run(["cargo", "test", *alone, "--lib", *WITHOUT_LIBTORCH], env=build)
     with clock.step("tests of the notebook runner"):
         # Most of them wait for a kernel of their own, which compiles on one core.
         workers = ["--numprocesses", "auto", "--dist", "loadgroup", "-p", "no:cacheprovider"]

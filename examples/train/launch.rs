@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::follow::STOPS_WITH_INPUT;
 
 /// How long the others have to tell what they know, once one has failed.
-const LAST_WORDS: Duration = Duration::from_secs(15);
+const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Starts this program so many times with its own arguments, and waits. Where this process ends, so do they.
 pub fn processes(n: usize) -> Result<(), String> {

@@ -29,8 +29,8 @@ namespace {
 
 // What goes wrong is given back as an error; c10d would print it as well, with a stack trace, unless someone has asked for it.
 void keep_quiet() {
-  constexpr int kErrors = 2;
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kErrors;
+  constexpr int kFatal = 3;
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kFatal;
 }
 
 using Milliseconds = std::chrono::milliseconds;
