@@ -10,6 +10,9 @@ use crate::front_end::spectrogram::{Padding, Stft};
 /// The level of digital silence, in dBFS: that of a 24-bit recorder's least step, below which nothing is told apart.
 pub const FLOOR_DBFS: f64 = -144.0;
 
+/// The level of 10 ms that is no louder than the least step of 16 bits, in dBFS: where nothing is louder, there is nothing to hear.
+pub const SILENCE_DBFS: f64 = -90.3;
+
 /// Levels are taken over pieces of so many seconds.
 const PIECE_S: f64 = 0.01;
 /// A piece sounds that is no further than this below the loudest, in dB.

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ClipConfig, Config};
+use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::error::{Error, Result};
 use crate::files::{self, content};
@@ -79,13 +79,23 @@ pub struct Origin {
     /// The catalogue they were made from, told by [`fingerprint`]; `None` while a run is under way.
     #[serde(default)]
     pub catalog: Option<String>,
+    /// Whether windows of long recordings in which nothing sounds were left out, as they are now.
+    #[serde(default)]
+    pub without_silent_windows: bool,
 }
 
 impl Origin {
+    /// Whether what another made of a recording is what this one would.
+    pub fn makes_the_same(&self, other: &Self) -> bool {
+        (&self.data, &self.settings, self.without_silent_windows)
+            == (&other.data, &other.settings, other.without_silent_windows)
+    }
+
     /// The origin of what this config makes, not finished yet.
     pub fn new(config: &Config) -> Self {
         let settings = FeatureSettings::new(&config.clip, &config.features);
-        Origin { data: config.data.identity(), settings, catalog: None }
+        let without_silent_windows = config.clip.long_clips == LongClips::Windows;
+        Origin { data: config.data.identity(), settings, catalog: None, without_silent_windows }
     }
 
     /// Reads `settings.json`.

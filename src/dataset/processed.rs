@@ -53,6 +53,10 @@ impl Dataset {
             let (expected, found) = differences(&expected.settings, &settings);
             return Err(Error::Features { path: dir, expected, found });
         }
+        if !origin.makes_the_same(&expected) {
+            let (expected, found) = ("windows in which something sounds".into(), "silent ones among them".into());
+            return Err(Error::Features { path: dir, expected, found });
+        }
         let clips = metadata::read(&path).map_err(|error| stale(&path, error))?;
         check_current(config, origin.catalog.as_deref(), &clips)?;
         let labels = labels_of(&clips).map_err(|found| Error::Features {

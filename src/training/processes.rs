@@ -154,6 +154,6 @@ fn program(observer: &mut dyn Observer) -> Result<PathBuf> {
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let of_example = built.filter(|message| message["target"]["name"] == "train");
-    let executable = of_example.filter_map(|message| Some(message["executable"].as_str()?.into())).last();
+    let executable = of_example.filter_map(|message| Some(message["executable"].as_str()?.into())).next_back();
     executable.ok_or_else(|| failed("cargo did not say where it is".into()))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::dataset::measure::loudest_dbfs;
+use crate::dataset::measure::{SILENCE_DBFS, loudest_dbfs};
 use crate::error::{Error, Result};
 use crate::files::content;
 use crate::front_end::audio::{self, Waveform};
@@ -13,7 +13,7 @@ use crate::front_end::features::{FeatureConfig, FeatureExtractor};
 #[cfg(feature = "download")]
 use crate::hub::Hub;
 use crate::model::pretrained::{Heard, Pretrained, WEIGHTS_FILE};
-use crate::results::predict::{Classifier, Listening, Prediction, RELEASED, Recognize, SILENCE_DBFS, Standing, Window};
+use crate::results::predict::{Classifier, Listening, Prediction, RELEASED, Recognize, Standing, Window};
 
 /// What the notebook listens with, if nothing else is named: 22 MB.
 #[cfg(feature = "download")]

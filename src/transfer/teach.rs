@@ -11,11 +11,11 @@ use super::listener::Listener;
 use super::metric::{LeftOut, Metric};
 use crate::dataset::catalog::{Catalog, audio_files};
 use crate::dataset::demo;
-use crate::dataset::measure::loudest_dbfs;
+use crate::dataset::measure::{SILENCE_DBFS, loudest_dbfs};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::front_end::audio::{self, Waveform};
-use crate::results::predict::{NONE_OF_THESE, SILENCE_DBFS};
+use crate::results::predict::NONE_OF_THESE;
 use crate::training::linear_head::{LinearHead, Targets, fit};
 use crate::training::reference::UNLIKE;
 

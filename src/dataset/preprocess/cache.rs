@@ -17,6 +17,8 @@ pub(super) struct Recording {
     pub file_xxh3: String,
     pub file_stamp: String,
     pub spectrograms: Vec<Spectrogram>,
+    /// Windows that were left out because nothing sounds in them, where it was computed now.
+    pub n_silent: usize,
 }
 
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub(super) struct Spectrogram {
     pub n_mels: usize,
     pub n_frames: usize,
     pub scale: Scale,
+    /// Whether nothing sounds in it, where it was computed now.
+    pub is_silent: bool,
 }
 
 /// The rows of `metadata.csv` for the recordings there are.
@@ -65,13 +69,13 @@ impl Cache {
         let rows = metadata::read(&dir.join(METADATA_FILE)).unwrap_or_default();
         let npys = rows.iter().map(|row| row.npy.clone()).collect();
         let mut good: HashMap<String, Recording> = HashMap::new();
-        if Origin::read(dir).is_ok_and(|old| (&old.data, &old.settings) == (&origin.data, &origin.settings)) {
+        if Origin::read(dir).is_ok_and(|old| old.makes_the_same(origin)) {
             for row in rows {
                 let ProcessedClip { npy, filename, start_s, n_mels, n_frames, file_xxh3, file_stamp, .. } = row;
-                let recording = Recording { file_xxh3, file_stamp, spectrograms: Vec::new() };
+                let recording = Recording { file_xxh3, file_stamp, spectrograms: Vec::new(), n_silent: 0 };
                 let spectrograms = &mut good.entry(filename).or_insert(recording).spectrograms;
                 let scale = Scale { mean_db: row.mean_db, std_db: row.std_db };
-                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale });
+                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale, is_silent: false });
             }
         }
         Ok(Cache { good, npys })

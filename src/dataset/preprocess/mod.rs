@@ -3,11 +3,11 @@
 mod windows;
 mod names;
 mod cache;
+mod spectrograms;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::num::NonZero;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -20,13 +20,11 @@ use crate::dataset::acquire;
 use crate::dataset::catalog::Catalog;
 use crate::dataset::metadata::{self, METADATA_FILE, Origin};
 use crate::error::{Error, Result};
-use crate::files::content;
-use crate::files::npy;
 use crate::files::progress::{Progress, Unit};
-use crate::front_end::audio;
 use crate::front_end::features::FeatureExtractor;
-use cache::{Cache, Recording, Spectrogram, rows};
+use cache::{Cache, Recording, rows};
 use names::NpyNames;
+use spectrograms::process;
 pub use windows::{Windows, clips_of};
 
 /// What the stage did.
@@ -38,6 +36,8 @@ pub struct PreprocessReport {
     pub reused: usize,
     /// Spectrograms in `metadata.csv`.
     pub spectrograms: usize,
+    /// Windows of long recordings computed now that were left out because nothing sounds in them.
+    pub silent: usize,
     /// Recordings left out, with the reason.
     pub failed: Vec<(String, Error)>,
     /// Time taken by telling what every recording holds; part of `elapsed`.
@@ -59,6 +59,9 @@ impl fmt::Display for PreprocessReport {
         )?;
         if self.reused > 0 {
             write!(f, ", {:.2} s of it to compare what the files hold", self.compared.as_secs_f64())?;
+        }
+        if self.silent > 0 {
+            write!(f, "\n  left out {} windows of long recordings in which nothing sounds", self.silent)?;
         }
         for (filename, error) in &self.failed {
             write!(f, "\n  left out {filename}: {error}")?;
@@ -114,6 +117,7 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let mut report = PreprocessReport { reused: catalog.clips.len() - jobs.len(), compared, ..Default::default() };
     report.failed = failed.into_iter().map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
     report.computed = jobs.len() - report.failed.len();
+    report.silent = jobs.iter().filter_map(|index| Some(recordings[*index].as_ref()?.n_silent)).sum();
     report.spectrograms = recordings.iter().flatten().map(|recording| recording.spectrograms.len()).sum();
     metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
     old.remove_orphans(dir, &recordings)?;
@@ -187,27 +191,4 @@ fn run_workers(config: &Config, catalog: &Catalog, jobs: &[usize], n_workers: us
 /// Whether an error lies in the processed folder, where the next recording would meet it again.
 fn cannot_write(error: &Error) -> bool {
     matches!(error, Error::Io { action: "write" | "create" | "create folder", .. })
-}
-
-/// One recording: read, resampled, cut into clips, each written as a spectrogram.
-fn process(config: &Config, path: &Path, name: &str, extractor: &mut FeatureExtractor) -> Result<Recording> {
-    let file_stamp = content::stamp(path)?;
-    let waveform = audio::read(path)?;
-    let file_xxh3 = content::hash_file(path)?;
-    if content::stamp(path)? != file_stamp {
-        let (expected, found) = ("a file at rest".into(), "one that changed while it was read".into());
-        return Err(Error::Audio { path: path.into(), offset: None, expected, found });
-    }
-    let sample_rate = config.features.sample_rate;
-    let samples = extractor.resample(&waveform.samples, waveform.sample_rate).map_err(|error| error.in_file(path))?;
-    drop(waveform);
-    let mut spectrograms = Vec::with_capacity(1);
-    for (index, (start_s, samples)) in clips_of(&samples, sample_rate, &config.clip).enumerate() {
-        let spectrogram = extractor.extract(&samples, sample_rate).map_err(|error| error.in_file(path))?;
-        let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
-        npy::write_f32(&config.data.processed_dir.join(&npy), &spectrogram.values)?;
-        let (n_mels, n_frames) = spectrogram.values.dim();
-        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale: spectrogram.scale });
-    }
-    Ok(Recording { file_xxh3, file_stamp, spectrograms })
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use crate::config::{ClipConfig, LongClips};
-use crate::dataset::measure::Loudness;
+use crate::dataset::measure::{Loudness, SILENCE_DBFS};
 use crate::dataset::preprocess::Windows;
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Listen, Waveform};
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::front_end::resample::Running;
-use crate::results::predict::prediction::{Prediction, SILENCE_DBFS, Standing, Window};
+use crate::results::predict::prediction::{Prediction, Standing, Window};
 use crate::training::described::CheckpointInfo;
 use crate::training::reference::{Reference, UNLIKE};
 

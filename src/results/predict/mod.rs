@@ -28,8 +28,6 @@ pub use folder::{FolderPredictions, predict_folder};
 pub use listening::Listening;
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxClassifier;
-#[cfg(feature = "torch")]
-pub(crate) use prediction::SILENCE_DBFS;
 pub use prediction::{NONE_OF_THESE, Prediction, Standing, Window};
 #[cfg(feature = "torch")]
 pub use recognize::Recognize;

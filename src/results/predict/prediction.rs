@@ -6,9 +6,6 @@ use std::path::PathBuf;
 /// What a recording is called that is unlike everything a network was trained on.
 pub const NONE_OF_THESE: &str = "none of these";
 
-/// The level of 10 ms that is no louder than the least step of 16 bits, in dBFS.
-pub(crate) const SILENCE_DBFS: f64 = -90.3;
-
 /// What the network thinks of one recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
