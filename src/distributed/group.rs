@@ -38,6 +38,8 @@ pub struct Group {
     pulse: Pulse,
     /// Left as it is where a peer is gone: closing it would wait for that one.
     members: ManuallyDrop<Members>,
+    /// The same between GPUs, by NCCL, which adds up nothing else.
+    on_gpus: Option<ManuallyDrop<Members>>,
     is_whole: Cell<bool>,
 }
 
@@ -47,7 +49,6 @@ impl Group {
     /// # Errors
     /// [`Error::Process`] when the meeting place cannot be reached or is taken, or when someone does not come in time.
     pub fn join(place: Place, device: DeviceChoice) -> Result<Self> {
-        let on_gpus = by_nccl(device);
         let (rank, size, timeout) = (place.rank, place.size, place.timeout);
         let at = format!("{}:{}", place.master, place.port);
         let refuse = |doing: &str, reason: String, next: &str| Error::Process {
@@ -94,8 +95,13 @@ impl Group {
         let (sender, receiver) = channel();
         let meeting = store.within("group").map_err(lost)?;
         thread::spawn(move || {
-            let members = Members::open(&meeting, (rank, size), on_gpus, &interface, &address, timeout);
-            let _ = sender.send(members.and_then(|members| members.set_timeout(LONGEST).map(|()| members)));
+            let open = |name: &str, on_gpus: bool| {
+                let store = meeting.within(name)?;
+                let members = Members::open(&store, (rank, size), on_gpus, &interface, &address, timeout)?;
+                members.set_timeout(LONGEST).map(|()| members)
+            };
+            let on_gpus = || by_nccl(device).then(|| open("gpus", true)).transpose();
+            let _ = sender.send(open("processors", false).and_then(|members| Ok((members, on_gpus()?))));
         });
         pulse.watch(true);
         let members = loop {
@@ -111,9 +117,10 @@ impl Group {
         };
         pulse.watch(false);
         let hint = "Name the network between the machines in GLOO_SOCKET_IFNAME, and start again.";
-        let members =
+        let (members, on_gpus) =
             members.map_err(|error| refuse("connecting with the others", first_line(&error).to_owned(), hint))?;
-        Ok(Group { place, store, pulse, members: ManuallyDrop::new(members), is_whole: Cell::new(true) })
+        let (members, on_gpus) = (ManuallyDrop::new(members), on_gpus.map(ManuallyDrop::new));
+        Ok(Group { place, store, pulse, members, on_gpus, is_whole: Cell::new(true) })
     }
 
     /// Tells the others why this process ends before its time; where another did before, that stands.
@@ -128,6 +135,11 @@ impl Group {
             // With it goes the meeting place, where the others are to read it.
             thread::sleep(LAST_WORDS);
         }
+    }
+
+    /// Those who can add up this tensor.
+    fn members_for(&self, tensor: &Tensor) -> &Members {
+        self.on_gpus.as_ref().filter(|_| tensor.device().is_cuda()).unwrap_or(&self.members)
     }
 
     fn done(&self, work: Outcome<Work>) -> Result<()> {
@@ -198,11 +210,11 @@ impl Peers for Group {
     }
 
     fn sum(&self, tensor: &Tensor) -> Result<()> {
-        self.done(self.members.sum(tensor))
+        self.done(self.members_for(tensor).sum(tensor))
     }
 
     fn take_from_first(&self, tensor: &Tensor) -> Result<()> {
-        self.done(self.members.broadcast(tensor, 0))
+        self.done(self.members_for(tensor).broadcast(tensor, 0))
     }
 }
 
@@ -221,8 +233,10 @@ impl Drop for Group {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        // SAFETY: closed once, here, and used by nobody afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.members) }
+        for members in std::iter::once(&mut self.members).chain(&mut self.on_gpus) {
+            // SAFETY: closed once, here, and used by nobody afterwards.
+            unsafe { ManuallyDrop::drop(members) }
+        }
     }
 }
 
