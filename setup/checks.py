@@ -36,6 +36,8 @@ def run_all(clock: Clock, libtorch: Path) -> None:
         run(["cargo", "clippy", *front_end, "--features", without_torch, "--", "-D", "warnings"], env=build)
     with clock.step("cargo test"):
         run(["cargo", "test", *distributed], env=build)
+        # Cargo builds the examples for their tests, and leaves out those inside them.
+        run(["cargo", "test", *distributed, "--example", "train"], env=build)
     with clock.step("cargo test, front end and exported networks alone"):
         alone = ["--no-default-features", "--features", without_torch, "--locked"]
         run(["cargo", "build", *alone, "--example", "predict"], env=build)

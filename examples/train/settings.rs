@@ -67,6 +67,8 @@ fn lay_over(settings: &mut Value, told: Value, group: &str) -> Result<(), String
 
 #[cfg(test)]
 mod tests {
+    use audio_transformer::config::DataSource;
+
     use super::*;
 
     fn read(text: &str) -> Result<Settings, String> {
@@ -81,7 +83,7 @@ mod tests {
         assert_eq!(preset, Preset::Good);
         assert_eq!((config.train.batch_size, config.train.epochs), (64, good.train.epochs));
         assert_eq!((config.train.augment.gain_db, config.train.augment.mix), (3.0, good.train.augment.mix));
-        assert_eq!((config.model, config.data.name().as_str()), (good.model, "my-sounds"));
+        assert_eq!((config.model, config.data.source), (good.model, DataSource::Folder("my/sounds".into())));
     }
 
     #[test]
