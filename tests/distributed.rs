@@ -19,7 +19,7 @@ use audio_transformer::config::{
 use audio_transformer::internals::results::cross_validate::of_fold;
 use audio_transformer::internals::training::paths::{checkpoint_path, state_path};
 use audio_transformer::internals::training::run::State;
-use audio_transformer::{Run, acquire, cross_validate, preprocess, train};
+use audio_transformer::{Run, acquire, audio, cross_validate, preprocess, train};
 
 /// The others of one that is gone end within this.
 const SOON: Duration = Duration::from_secs(10);
@@ -80,8 +80,14 @@ fn free_port() -> u16 {
 }
 
 /// One process, as torchrun or Slurm would start it.
-fn start(settings: &Path, (rank, size): (usize, usize), port: u16) -> Child {
+fn start(settings: &Path, place: (usize, usize), port: u16) -> Child {
+    start_in(Path::new("."), settings, place, port)
+}
+
+/// The same in a folder from which it sees its data set.
+fn start_in(folder: &Path, settings: &Path, (rank, size): (usize, usize), port: u16) -> Child {
     let mut command = command(settings);
+    command.current_dir(folder);
     command.env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string()).env("WORLD_SIZE", size.to_string());
     command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
     command.env("TINYAST_TIMEOUT_S", TIMEOUT_S.to_string()).spawn().unwrap()
@@ -276,24 +282,32 @@ fn processes_with_other_settings_or_other_data_are_refused_by_name() {
         words
     });
     assert!(words[0].contains("batch_size"), "{}", words[0]);
-    assert!(words[1].contains("process 1 is lost") && words[1].contains("settings"), "{}", words[1]);
+    assert!(words[1].contains("process 1 is lost") && words[1].contains("train.batch_size 4"), "{}", words[1]);
 
-    // The same settings, other sounds: a row fewer, as on a machine where a recording is missing.
-    let copy = own.data.models_dir.join("copy");
-    let elsewhere = Config {
-        data: DataConfig { processed_dir: copy.join("processed"), raw_dir: copy.join("raw"), ..own.data.clone() },
-        ..own.clone()
-    };
-    let less = Config { data: DataConfig { demo_clips_per_fold: 3, ..elsewhere.data.clone() }, ..elsewhere };
-    acquire(&less).unwrap();
-    preprocess(&less).unwrap();
-    fs::write(&strange, serde_json::to_vec(&less).unwrap()).unwrap();
-    let port = free_port();
-    let mut children = [start(&settings, (0, 2), port), start(&strange, (1, 2), port)];
-    for (rank, child) in children.iter_mut().enumerate() {
-        let (status, words) = ended(child, Duration::from_secs(30));
-        assert!(status.is_some_and(|status| !status.success()), "{rank}: {words}");
+    // The very same settings, and one recording that is another: two machines that were not copied from each other.
+    let machines = ["here", "there"].map(|name| own.data.models_dir.join(name));
+    for machine in &machines {
+        let data =
+            DataConfig { models_dir: machine.join("models"), demo_clips_per_fold: 2, ..demo_data::data_under(machine) };
+        let config = Config { data, ..own.clone() };
+        let catalog = acquire(&config).unwrap();
+        if machine.ends_with("there") {
+            let path = catalog.path(&catalog.clips[3]);
+            let mut sound = audio::read(&path).unwrap();
+            sound.samples.iter_mut().for_each(|sample| *sample *= 0.5);
+            audio::write_wav(&path, &sound).unwrap();
+        }
+        preprocess(&config).unwrap();
     }
+    let data = DataConfig { demo_clips_per_fold: 2, ..demo_data::data_under(Path::new("")) };
+    let relative =
+        file(&Config { data: DataConfig { models_dir: own.data.models_dir.clone(), ..data }, ..own.clone() });
+    let port = free_port();
+    let mut children = [0, 1].map(|rank| start_in(&machines[rank], &relative, (rank, 2), port));
+    let (status, words) = ended(&mut children[1], Duration::from_secs(30));
+    assert!(status.is_some_and(|status| !status.success()) && words.contains("it has data "), "{words}");
+    let (status, words) = ended(&mut children[0], Duration::from_secs(30));
+    assert!(status.is_some_and(|status| !status.success()) && words.contains("process 1 is lost"), "{words}");
     assert!(!checkpoint_path(&own).exists());
 }
 

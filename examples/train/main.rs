@@ -163,7 +163,7 @@ fn trained(
     follower: &mut Follower,
     peers: Rc<dyn Peers>,
 ) -> Result<()> {
-    peers.agree("its settings are", &serde_json::to_string(config).unwrap_or_default())?;
+    peers.agree(config)?;
     let prepared = if peers.is_first() { Some(prepare(preset, config, follower)?) } else { None };
     // The others wait here, and take what was proposed.
     let config = peers.told_by_first(prepared)?.unwrap_or_else(|| config.clone());

@@ -24,8 +24,8 @@ const SILENT: Duration = Duration::from_secs(3);
 const SEARCH: Duration = Duration::from_secs(7);
 /// The one that keeps the meeting place stays so long when it fails, for the others to read there why.
 const LAST_WORDS: Duration = Duration::from_millis(2_500);
-/// How long something that all do together may take where all are alive.
-const LONGEST: Duration = Duration::from_secs(3_600);
+/// How long something that all do together may take where all are alive: they wait while the first one prepares a data set.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long the one that keeps the meeting place waits for the others to leave it.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -126,7 +126,8 @@ impl Group {
     /// Tells the others why this process ends before its time; where another did before, that stands.
     pub fn fail(&self, error: &Error) {
         self.is_whole.set(false);
-        self.pulse.tell(Failure { rank: self.place.rank, reason: error.to_string() });
+        let reason = error.to_string().trim_end_matches('.').to_owned();
+        self.pulse.tell(Failure { rank: self.place.rank, reason });
         let begun = Instant::now();
         while !self.pulse.has_told() && begun.elapsed() < SILENT {
             thread::sleep(Duration::from_millis(50));

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::Tensor;
 
+use crate::config::differences::differences;
 use crate::error::{Error, Result};
 
 /// The processes that train together, as one of them sees them. Every call is made by all of them, in the same order.
@@ -104,20 +105,17 @@ impl dyn Peers + '_ {
         serde_json::from_slice(&json).map_err(unreadable)
     }
 
-    /// Refuses a process to which something is not the same as to the first one: `what` names it.
+    /// Refuses a process that has something else than the first, and names what differs, field by field.
     ///
     /// # Errors
-    /// [`Error::Process`] of every process to which it is another, and [`Peers::sum`]'s.
-    pub fn agree(&self, what: &str, own: &str) -> Result<()> {
-        let first: String = self.told_by_first(own.to_owned())?;
-        if own == first {
+    /// [`Error::Process`] of every process that has, and [`Peers::sum`]'s.
+    pub fn agree<T: Serialize + DeserializeOwned + Clone>(&self, own: &T) -> Result<()> {
+        let first = self.told_by_first(own.clone())?;
+        let (expected, found) = differences(&first, own);
+        if found.is_empty() {
             return Ok(());
         }
-        let reason = format!("{what}: {own}, and to process 0 {first}");
-        Err(self.refuse(
-            "comparing with process 0",
-            reason,
-            "Start every process with one config, one build and one data set.",
-        ))
+        let next = "Start every process from one build, with one config and one data set.";
+        Err(self.refuse("comparing itself with process 0", format!("it has {found}, and process 0 {expected}"), next))
     }
 }

@@ -9,7 +9,6 @@ use std::time::Instant;
 use tch::nn::VarStore;
 
 use crate::config::Config;
-use crate::config::differences::differences;
 use crate::dataset::processed::{Dataset, Split};
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
@@ -106,7 +105,9 @@ fn run(
         return Err(Error::Config { field: "train.patience", expected, found });
     }
     let begun = begin(config, &dataset, &split);
-    check_alike(&begun, peers.as_ref())?;
+    // Of two processes some settings may differ: those that change no number.
+    let alike = CheckpointInfo { train: same_run(&begun.run.train), ..begun.run.clone() };
+    peers.agree(&Progress { run: alike, ..begun.clone() })?;
     let loader = Loader::new(config, &dataset, &split.train, device, peers.as_ref())?;
     let validation = Validation::load(&dataset, &split.validation, config, device, peers.as_ref())?;
     observer.say(&describe(&split, device, peers.size()));
@@ -329,23 +330,6 @@ fn planned_epochs(
     let score =
         |trial: &mut Trainer<TinyAst>| trial.averaged(|model| validation.score(model, peers.as_ref())).map(|_| ());
     budget::epochs(config, (minutes, started), loader, trial, score, begun, peers.as_ref())
-}
-
-/// Refuses a process that would train something else than the first.
-fn check_alike(begun: &Progress, peers: &dyn Peers) -> Result<()> {
-    let own = CheckpointInfo { train: same_run(&begun.run.train), ..begun.run.clone() };
-    let first = peers.told_by_first(own.clone())?;
-    let data = peers.told_by_first(begun.data.clone())?;
-    let (mut expected, mut found) = differences(&first, &own);
-    if data != begun.data {
-        (expected, found) = (format!("{expected} data {data}"), format!("{found} data {}", begun.data));
-    }
-    if found.is_empty() {
-        return Ok(());
-    }
-    let reason = format!("it has {}, and process 0 {}", found.trim(), expected.trim());
-    let next = "Start every process with one config and one data set.";
-    Err(peers.refuse("comparing settings with process 0", reason, next))
 }
 
 /// The number of classes, which must be what the config names, if it names one.

@@ -28,8 +28,6 @@ pub(super) struct Spectrogram {
     pub n_mels: usize,
     pub n_frames: usize,
     pub scale: Scale,
-    /// Whether nothing sounds in it, where it was computed now.
-    pub is_silent: bool,
 }
 
 /// The rows of `metadata.csv` for the recordings there are.
@@ -75,7 +73,7 @@ impl Cache {
                 let recording = Recording { file_xxh3, file_stamp, spectrograms: Vec::new(), n_silent: 0 };
                 let spectrograms = &mut good.entry(filename).or_insert(recording).spectrograms;
                 let scale = Scale { mean_db: row.mean_db, std_db: row.std_db };
-                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale, is_silent: false });
+                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale });
             }
         }
         Ok(Cache { good, npys })

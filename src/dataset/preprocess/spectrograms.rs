@@ -40,7 +40,7 @@ fn process_from(
         true => audio::stream(path, &mut cutting)?,
         false => cutting.whole(path)?,
     }
-    let Kept { spectrograms, n_silent } = cutting.finish().map_err(|error| error.in_file(path))?;
+    let Kept { spectrograms, n_silent, .. } = cutting.finish().map_err(|error| error.in_file(path))?;
     let file_xxh3 = content::hash_file(path)?;
     if content::stamp(path)? != file_stamp {
         let (expected, found) = ("a file at rest".into(), "one that changed while it was read".into());
@@ -62,8 +62,10 @@ struct Cutting<'a> {
 #[derive(Default)]
 struct Kept {
     spectrograms: Vec<Spectrogram>,
-    /// Windows without a sound.
+    /// Windows without a sound that were left out.
     n_silent: usize,
+    /// Whether all there is so far is one of them, which stands in for a recording without any sound.
+    stands_in: bool,
 }
 
 impl Cutting<'_> {
@@ -80,26 +82,26 @@ impl Cutting<'_> {
         Ok(())
     }
 
-    /// The spectrogram of a clip, unless nothing sounds in it; the first is kept, until one that sounds takes its place.
+    /// The spectrogram of a clip, unless nothing sounds in it; of silence alone the first stands in for the recording.
     fn keep(&mut self, start_s: f32, samples: &[f32]) -> Result<()> {
         let sample_rate = self.config.features.sample_rate;
         let is_one_of_many = self.config.clip.long_clips == LongClips::Windows;
         let is_silent = is_one_of_many && loudest_dbfs(samples, sample_rate) <= SILENCE_DBFS;
-        let Kept { spectrograms, n_silent } = &mut self.kept;
-        // So far there was nothing but silence, of which the first is there.
-        if *n_silent > 0 && spectrograms.len() == 1 && !is_silent && spectrograms[0].is_silent {
-            spectrograms.clear();
-        }
-        *n_silent += usize::from(is_silent);
+        let Kept { spectrograms, n_silent, stands_in } = &mut self.kept;
         if is_silent && !spectrograms.is_empty() {
+            *n_silent += 1;
             return Ok(());
+        }
+        if std::mem::replace(stands_in, is_silent) {
+            spectrograms.clear();
+            *n_silent += 1;
         }
         let index = spectrograms.len();
         let spectrogram = self.extractor.extract(samples, sample_rate)?;
         let npy = if index == 0 { format!("{}.npy", self.name) } else { format!("{}~{index}.npy", self.name) };
         npy::write_f32(&self.config.data.processed_dir.join(&npy), &spectrogram.values)?;
         let (n_mels, n_frames) = spectrogram.values.dim();
-        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale: spectrogram.scale, is_silent });
+        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale: spectrogram.scale });
         Ok(())
     }
 
@@ -119,10 +121,7 @@ impl Cutting<'_> {
             windows.take(&resampled, |start, window| self.window(start, window))?;
             windows.finish(|start, window| self.window(start, window))?;
         }
-        let Kept { spectrograms, n_silent } = self.kept;
-        // One that is silent from end to end has a spectrogram all the same: what it is was said before.
-        let n_silent = n_silent - usize::from(spectrograms.first().is_some_and(|first| first.is_silent));
-        Ok(Kept { spectrograms, n_silent })
+        Ok(self.kept)
     }
 }
 
