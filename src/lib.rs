@@ -84,10 +84,11 @@ pub use dataset::checkup::{Checkup, Finding, Severity, checkup};
 pub use dataset::demo;
 #[cfg(feature = "download")]
 pub use dataset::download;
-pub use dataset::preprocess::{PreprocessReport, preprocess};
+pub use dataset::preprocess::{PreprocessReport, preprocess, preprocess_part};
 pub use dataset::processed::{Dataset, Split};
 pub use dataset::propose::{Choice, Proposal, propose};
 pub use error::{Error, Result};
+pub use files::text::Text;
 pub use front_end::audio;
 pub use front_end::fbank::Fbank;
 pub use front_end::features::{FeatureConfig, FeatureExtractor, Spectrogram};

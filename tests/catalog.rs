@@ -242,7 +242,7 @@ fn a_missing_table_or_folder_is_an_io_error_that_names_it() {
 fn spread(catalog: &Catalog) -> BTreeMap<(String, u32), usize> {
     let mut counts = BTreeMap::new();
     for clip in &catalog.clips {
-        *counts.entry((clip.category.clone(), clip.fold)).or_default() += 1;
+        *counts.entry((clip.category.to_string(), clip.fold)).or_default() += 1;
     }
     counts
 }

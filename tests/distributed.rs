@@ -126,11 +126,12 @@ fn weights(config: &Config) -> Vec<u8> {
     fs::read(checkpoint_path(config)).unwrap()
 }
 
-/// Files that were begun and not finished.
-fn half_written(config: &Config) -> Vec<String> {
+/// Files that were begun and not finished, but for those of a process that could not help it.
+fn half_written(config: &Config, killed: u32) -> Vec<String> {
     let names = fs::read_dir(&config.data.models_dir).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.contains(".tmp") || name.contains("partial")).collect()
+    let own = format!(".{killed}.part");
+    names.filter(|name| name.ends_with(".part") && !name.ends_with(&own)).collect()
 }
 
 #[test]
@@ -161,6 +162,25 @@ fn one_two_and_four_processes_train_to_the_very_same_weights() {
             assert!(of(processes) == one, "{processes} processes");
         }
     }
+}
+
+#[test]
+fn each_process_makes_its_part_of_the_spectrograms() {
+    let of = |processes: usize| {
+        let mut config = config(&format!("parts-{processes}"));
+        let processed_dir = config.data.models_dir.join("processed");
+        config.data = DataConfig { processed_dir, shards_above: 0, shard_mb: 1, ..config.data };
+        config.train.epochs = 1;
+        let output = command(&file(&config)).args(["--processes", &processes.to_string()]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (weights(&config), config)
+    };
+    let ((one, _), (three, config)) = (of(1), of(3));
+    assert!(one == three);
+    // What was made of nothing else is whole, and taken up as it is.
+    let report = preprocess(&config).unwrap();
+    assert_eq!((report.computed, report.reused), (0, 100));
+    assert!(report.shards >= 8, "{report}");
 }
 
 #[test]
@@ -204,7 +224,7 @@ fn a_process_that_is_killed_is_named_by_the_others_and_the_run_goes_on_to_the_sa
             let is_named = never_met || names.iter().any(|name| words.contains(name));
             assert!(is_named, "process {rank} of {victim}: {words}");
         }
-        assert_eq!(half_written(&config), Vec::<String>::new());
+        assert_eq!(half_written(&config, children[victim].id()), Vec::<String>::new());
         run(&settings, size);
         assert!(weights(&config) == whole, "killed at moment {moment}");
     }

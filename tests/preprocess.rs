@@ -79,7 +79,7 @@ fn a_recording_that_is_gone_takes_its_spectrograms_along() {
     assert_eq!(npys(&config).len(), 12);
     fs::remove_file(dir.path().join("sounds/low/2.wav")).unwrap();
     preprocess_with(&config, 2).unwrap();
-    let mut listed: Vec<String> = table(&config).into_iter().map(|row| row.npy).collect();
+    let mut listed: Vec<String> = table(&config).into_iter().map(|row| row.npy.to_string()).collect();
     listed.sort();
     assert_eq!(listed.len(), 9);
     assert_eq!(npys(&config), listed);
@@ -105,7 +105,7 @@ fn recordings_that_differ_in_their_extension_alone_have_spectrograms_of_their_ow
     fs::rename(sounds.join("low/2.wav"), sounds.join("low/1.flac")).unwrap();
     let config = config(dir.path(), "processed");
     preprocess_with(&config, 2).unwrap();
-    let mut listed: Vec<String> = table(&config).into_iter().map(|row| row.npy).collect();
+    let mut listed: Vec<String> = table(&config).into_iter().map(|row| row.npy.to_string()).collect();
     listed.sort();
     assert_eq!(listed.len(), 12);
     assert_eq!(npys(&config), listed);

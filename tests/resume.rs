@@ -223,7 +223,7 @@ fn a_state_of_other_spectrograms_labels_or_folds_is_passed_over() {
         fs::copy(file.path(), config.data.processed_dir.join(file.file_name())).unwrap();
     }
     let changes: [(&str, Change); 3] = [
-        ("a recording that was replaced", |clips| clips[0].file_xxh3 = "0".repeat(32)),
+        ("a recording that was replaced", |clips| clips[0].file_xxh3 = Default::default()),
         ("two clips whose labels were mixed up", |clips| {
             let (a, b) = clips.split_at_mut(1);
             (a[0].target, b[0].target) = (b[0].target, a[0].target);

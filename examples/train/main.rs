@@ -4,15 +4,17 @@ mod follow;
 mod launch;
 mod settings;
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::thread;
 
 use audio_transformer::config::{Config, Preset};
 use audio_transformer::internals::distributed::peers::Alone;
 use audio_transformer::internals::results::cross_validate::{known_result, of_fold, score_fold};
 use audio_transformer::{
-    Choice, Dataset, Error, Group, Observer, Peers, Place, Result, acquire, evaluate, preprocess, propose,
+    Choice, Dataset, Group, Observer, Peers, Place, Result, acquire, evaluate, preprocess, preprocess_part, propose,
     train_together,
 };
 use follow::Follower;
@@ -164,9 +166,13 @@ fn trained(
     peers: Rc<dyn Peers>,
 ) -> Result<()> {
     peers.agree(config)?;
-    let prepared = if peers.is_first() { Some(prepare(preset, config, follower)?) } else { None };
+    let proposed = if peers.is_first() { proposal(preset, config, follower)? } else { None };
     // The others wait here, and take what was proposed.
-    let config = peers.told_by_first(prepared)?.unwrap_or_else(|| config.clone());
+    let proposed = peers.told_by_first(proposed)?;
+    if let Some(config) = &proposed {
+        spectrograms(config, peers.as_ref(), follower)?;
+    }
+    let config = proposed.unwrap_or_else(|| config.clone());
     let Some((fold, seed)) = arguments.job else {
         let report = train_together(&config, follower, Rc::clone(&peers))?;
         if peers.is_first() {
@@ -195,18 +201,35 @@ fn trained(
     Ok(())
 }
 
-/// What comes before training, as far as it is still to be done.
-fn prepare(preset: Preset, config: &Config, follower: &mut Follower) -> Result<Config, Error> {
+/// The data set, acquired, and the settings for it; `None` where there are spectrograms of it.
+fn proposal(preset: Preset, config: &Config, follower: &mut Follower) -> Result<Option<Config>> {
     // A notebook has done it, and so has an earlier run.
     if preset != Preset::Fitted && Dataset::open(config).is_ok() {
-        return Ok(config.clone());
+        return Ok(None);
     }
     acquire(config)?;
     let proposal = propose(preset, config)?;
     for Choice { setting, value, reason } in &proposal.choices {
         follower.say(&format!("{setting}: {value} ({reason})"));
     }
-    let config = proposal.config;
-    preprocess(&config)?;
-    Ok(config)
+    Ok(Some(proposal.config))
+}
+
+/// Every process makes its part, and the first one puts the parts together and tells what was done.
+fn spectrograms(config: &Config, peers: &dyn Peers, follower: &mut Follower) -> Result<()> {
+    let mut computed = 0;
+    if peers.size() > 1 {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let n_threads = std::env::var("OMP_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or_else(cores);
+        computed = preprocess_part(config, (peers.rank(), peers.size()), n_threads)?;
+        computed = peers.count(computed)?;
+    }
+    if peers.is_first() {
+        let report = preprocess(config)?;
+        if computed > 0 {
+            follower.say(&format!("{computed} recordings computed by {} processes", peers.size()));
+        }
+        follower.say(&report.to_string());
+    }
+    peers.told_by_first(())
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::check::check;
+use crate::error::Result;
 use crate::files::names;
 
 /// Where the ESC-50 archive is fetched from when neither the config nor `ESC50_URL` names another address.
@@ -114,6 +116,10 @@ pub struct DataConfig {
     pub esc50_url: String,
     /// How many clips each class of the demo data set has in each of its five folds.
     pub demo_clips_per_fold: usize,
+    /// Of a data set of more recordings than this, spectrograms are kept in shards, `.npy` files of many, in place of a file each.
+    pub shards_above: usize,
+    /// About how large a shard is, in MB.
+    pub shard_mb: usize,
 }
 
 impl Default for DataConfig {
@@ -130,11 +136,17 @@ impl Default for DataConfig {
             models_dir: data_dir.join("models"),
             esc50_url: std::env::var("ESC50_URL").unwrap_or_else(|_| ESC50_URL.to_owned()),
             demo_clips_per_fold: DEMO_CLIPS_PER_FOLD,
+            shards_above: 20_000,
+            shard_mb: 256,
         }
     }
 }
 
 impl DataConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        check("data.shard_mb", (1..=65_536).contains(&self.shard_mb), "1 to 65536", self.shard_mb)
+    }
+
     /// The data set's name in file names, its own alone: `demo`, `esc10`, `esc50`, or of a person's own data set the folder's name and a
     /// hash of [`identity`](Self::identity). Two folders called `sounds` have two names.
     pub fn name(&self) -> String {

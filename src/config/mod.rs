@@ -46,6 +46,7 @@ impl Config {
     /// # Errors
     /// [`crate::Error::Config`] with the first setting that does not fit.
     pub fn validate(&self) -> Result<()> {
+        self.data.validate()?;
         self.clip.validate()?;
         self.features.validate()?;
         self.model.validate()?;

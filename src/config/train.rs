@@ -59,6 +59,9 @@ pub struct TrainConfig {
     pub processes: usize,
     /// Threads that prepare batches beside the training loop; 0 prepares them inside it. The numbers are the same for any.
     pub loader_threads: usize,
+    /// Up to so many MB of spectrograms each process holds in memory to train on, and so many to validate on; more are read from disk as they are
+    /// needed, which is best from shards ([`super::DataConfig::shards_above`]). The numbers are the same.
+    pub memory_mb: usize,
     /// Whether a run that was stopped goes on from its last whole epoch.
     pub resume: bool,
     /// Where the network runs.
@@ -157,6 +160,7 @@ impl Default for TrainConfig {
             seed: 0,
             processes: 1,
             loader_threads: 0,
+            memory_mb: 4096,
             resume: true,
             device: DeviceChoice::Auto,
             mixed_precision: false,

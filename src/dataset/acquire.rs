@@ -223,7 +223,7 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
 /// Unpacks an archive of this machine, unless that was done: then it must be the same archive as it was.
 fn unpacked(path: &Path, root: &Path) -> Result<()> {
     let stamp = root.join(ARCHIVE_FILE);
-    let hash = content::hash_file(path)?;
+    let hash = content::hash_file(path)?.to_string();
     if is_missing(root) {
         fetch_file(path, root)?;
         return files::write_bytes(&stamp, hash.as_bytes());

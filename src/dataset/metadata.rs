@@ -1,6 +1,6 @@
 //! What preprocessing leaves on disk beside the `.npy` files: `metadata.csv`, a row per clip, and `settings.json`.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fs::{self, File};
 use std::io::{BufWriter, Read};
 use std::path::{Component, Path};
@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::error::{Error, Result};
-use crate::files::{self, content};
+use crate::files;
+use crate::files::content::{self, Digest};
+use crate::files::text::{Shared, Text};
 use crate::front_end::features::{FEATURE_VERSION, FeatureConfig};
 
 /// The table's name in the processed folder.
@@ -18,13 +20,16 @@ pub const METADATA_FILE: &str = "metadata.csv";
 /// The name of the settings the `.npy` files were made with.
 pub const SETTINGS_FILE: &str = "settings.json";
 /// No table of clips is larger than this; a larger file is something else.
-const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 4 << 30;
 
 /// One row of `metadata.csv`: a spectrogram and where it came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessedClip {
-    /// The spectrogram, in the processed folder.
-    pub npy: String,
+    /// The file of the spectrogram, in the processed folder.
+    pub npy: Text,
+    /// Its place in the file, from 0, where that is a shard: a file of many.
+    #[serde(default)]
+    pub row: Option<u32>,
     /// The recording, as the data set's own table names it.
     pub filename: String,
     /// The fold, from 1.
@@ -32,9 +37,9 @@ pub struct ProcessedClip {
     /// The class, from 0.
     pub target: usize,
     /// The class by name.
-    pub category: String,
+    pub category: Text,
     /// The recording the clip was cut from; clips of one source share a fold.
-    pub source: String,
+    pub source: Text,
     /// Where in the file the clip starts, in seconds.
     pub start_s: f32,
     /// Mel bins.
@@ -46,9 +51,9 @@ pub struct ProcessedClip {
     /// What normalising divided by, in dB.
     pub std_db: f32,
     /// The recording's bytes as they were read, told by a hash: XXH3 with 128 bits, in hexadecimal digits.
-    pub file_xxh3: String,
-    /// A text that is another one once the file was touched, on the machine that wrote it.
-    pub file_stamp: String,
+    pub file_xxh3: Digest,
+    /// A hash that is another one once the file was touched, on the machine that wrote it.
+    pub file_stamp: Digest,
 }
 
 /// How a recording becomes a spectrogram; travels with the spectrograms and inside every checkpoint.
@@ -125,13 +130,18 @@ impl Origin {
 
 /// A hash of all that a catalogue says of its clips: files, labels, folds and sources, in their order.
 pub fn fingerprint(catalog: &Catalog) -> String {
-    let mut texts = Vec::with_capacity(5 * catalog.clips.len());
-    for clip in &catalog.clips {
+    let texts = catalog.clips.iter().flat_map(|clip| {
         let Clip { filename, fold, category, target, esc10: _, source, further } = clip;
-        texts.extend([filename.clone(), fold.to_string(), category.clone(), target.to_string(), source.clone()]);
-        texts.extend(further.iter().map(|(category, _)| category.clone()));
-    }
-    content::hash_texts(texts.iter().map(String::as_str))
+        let first: [Cow<str>; 5] = [
+            filename.as_str().into(),
+            fold.to_string().into(),
+            (&**category).into(),
+            target.to_string().into(),
+            (&**source).into(),
+        ];
+        first.into_iter().chain(further.iter().map(|(category, _)| (&**category).into()))
+    });
+    content::hash_texts(texts)
 }
 
 /// Reads `metadata.csv`.
@@ -139,13 +149,25 @@ pub fn fingerprint(catalog: &Catalog) -> String {
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::Table`] with the line that does not hold a clip.
 pub fn read(path: &Path) -> Result<Vec<ProcessedClip>> {
+    parse(open(path)?, path)
+}
+
+/// The rows of a `metadata.csv`, one after the other.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read; of a row [`Error::Table`] when it does not hold a clip.
+pub fn rows(path: &Path) -> Result<impl Iterator<Item = Result<ProcessedClip>>> {
+    Ok(parse_rows(open(path)?, path))
+}
+
+fn open(path: &Path) -> Result<impl Read> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let bytes = file.metadata().map_err(Error::io("read", path))?.len();
     if bytes > MAX_BYTES {
         let (expected, found) = (format!("at most {MAX_BYTES} bytes"), format!("{bytes} bytes"));
         return Err(Error::Table { path: path.into(), line: None, expected, found });
     }
-    parse(file.take(MAX_BYTES), path)
+    Ok(file.take(MAX_BYTES))
 }
 
 /// Parses the text of a `metadata.csv`; `path` is for messages alone.
@@ -153,17 +175,32 @@ pub fn read(path: &Path) -> Result<Vec<ProcessedClip>> {
 /// # Errors
 /// [`Error::Table`] with the line that does not hold a clip.
 pub fn parse(text: impl Read, path: &Path) -> Result<Vec<ProcessedClip>> {
-    let mut reader = csv::Reader::from_reader(text);
-    let mut clips = Vec::new();
-    for row in reader.deserialize::<ProcessedClip>() {
-        let clip = row.map_err(|error| table_error(path, &error))?;
-        if let Err((expected, found)) = check(&clip) {
-            let (line, expected) = (Some(clips.len() as u64 + 2), expected.to_owned());
-            return Err(Error::Table { path: path.into(), line, expected, found });
+    parse_rows(text, path).collect()
+}
+
+/// Rows share what they have in common: classes, shards and, one behind the other, sources.
+fn parse_rows(text: impl Read, path: &Path) -> impl Iterator<Item = Result<ProcessedClip>> {
+    let (mut shared, mut last_source) = (Shared::default(), Text::default());
+    let mut share = move |clip: &mut ProcessedClip| {
+        clip.category = shared.of(&clip.category);
+        if clip.row.is_some() {
+            clip.npy = shared.of(&clip.npy);
         }
-        clips.push(clip);
-    }
-    Ok(clips)
+        match last_source == clip.source {
+            true => clip.source = last_source.clone(),
+            false => last_source = clip.source.clone(),
+        }
+    };
+    let path = path.to_path_buf();
+    let rows = csv::Reader::from_reader(text).into_deserialize::<ProcessedClip>();
+    rows.zip(2..).map(move |(row, line)| {
+        let mut clip = row.map_err(|error| table_error(&path, &error))?;
+        if let Err((expected, found)) = check(&clip) {
+            return Err(Error::Table { path: path.clone(), line: Some(line), expected: expected.to_owned(), found });
+        }
+        share(&mut clip);
+        Ok(clip)
+    })
 }
 
 /// Names that stay inside their folders, and a spectrogram that is not empty.
@@ -187,7 +224,7 @@ fn check(clip: &ProcessedClip) -> Result<(), (&'static str, String)> {
 
 fn table_error(path: &Path, error: &csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
-    let expected = "a row of npy, filename, fold, target, category, source, start_s, n_mels, n_frames, mean_db, \
+    let expected = "a row of npy, row, filename, fold, target, category, source, start_s, n_mels, n_frames, mean_db, \
                     std_db, file_xxh3, file_stamp"
         .to_owned();
     Error::Table { path: path.into(), line, expected, found: error.to_string() }
@@ -214,6 +251,7 @@ mod tests {
     fn clip(npy: &str) -> ProcessedClip {
         ProcessedClip {
             npy: npy.into(),
+            row: None,
             filename: "dogs, \"loud\"/1.wav".into(),
             fold: 1,
             target: 0,
@@ -224,8 +262,8 @@ mod tests {
             n_frames: 313,
             mean_db: -40.0,
             std_db: 15.0,
-            file_xxh3: "99aa06d3014798d86001c324468d497f".into(),
-            file_stamp: "441044-7".into(),
+            file_xxh3: content::hash_bytes(b"a"),
+            file_stamp: content::hash_bytes(b"b"),
         }
     }
 
@@ -233,7 +271,7 @@ mod tests {
     fn a_table_survives_writing_and_reading() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(METADATA_FILE);
-        let clips = vec![clip("a.npy"), clip("b.npy")];
+        let clips = vec![clip("a.npy"), ProcessedClip { row: Some(7), ..clip("b.npy") }];
         write(&path, &clips).unwrap();
         assert_eq!(read(&path).unwrap(), clips);
     }

@@ -15,5 +15,6 @@ pub mod acquire;
 pub mod propose;
 pub(crate) mod chosen_folds;
 pub mod metadata;
+pub(crate) mod stored;
 pub mod preprocess;
 pub mod processed;

@@ -1,11 +1,14 @@
 //! The processed data set: which spectrograms there are, and how folds split them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
+use rayon::prelude::*;
 
 use crate::config::differences::differences;
 use crate::config::{Config, TrainConfig};
@@ -13,9 +16,10 @@ use crate::dataset::acquire;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::chosen_folds::ChosenFolds;
 use crate::dataset::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
+use crate::dataset::stored::Stored;
 use crate::error::{Error, Result};
-use crate::files::{content, npy};
-use crate::front_end::features::{Scale, Spectrogram};
+use crate::files::content;
+use crate::front_end::features::Spectrogram;
 
 /// The spectrograms that preprocessing left, with labels and folds.
 #[derive(Clone, Debug)]
@@ -28,7 +32,7 @@ pub struct Dataset {
     pub labels: Vec<String>,
     /// What the spectrograms were made with.
     pub settings: FeatureSettings,
-    dir: PathBuf,
+    dir: Arc<Path>,
 }
 
 impl Dataset {
@@ -57,14 +61,17 @@ impl Dataset {
             let (expected, found) = ("windows in which something sounds".into(), "silent ones among them".into());
             return Err(Error::Features { path: dir, expected, found });
         }
-        let clips = metadata::read(&path).map_err(|error| stale(&path, error))?;
-        check_current(config, origin.catalog.as_deref(), &clips)?;
+        let audio_dir = check_catalog(config, origin.catalog.as_deref(), &path)?;
+        let clips = read_rows(&path)?;
+        if let Some(audio_dir) = audio_dir {
+            check_files(&clips, &audio_dir, &path)?;
+        }
         let labels = labels_of(&clips).map_err(|found| Error::Features {
             path,
             expected: "targets 0, 1, 2, … with one category each".into(),
             found,
         })?;
-        Ok(Dataset { clips, name: config.data.name(), labels, settings, dir })
+        Ok(Dataset { clips, name: config.data.name(), labels, settings, dir: dir.into() })
     }
 
     /// Reads one spectrogram.
@@ -72,20 +79,28 @@ impl Dataset {
     /// # Errors
     /// [`Error::Features`] when the file is damaged or has another shape than its row says, [`Error::Io`] when it is gone.
     pub fn spectrogram(&self, index: usize) -> Result<Spectrogram> {
-        let clip = &self.clips[index];
-        let values = npy::read_f32(&self.dir.join(&clip.npy), Some((clip.n_mels, clip.n_frames)))?;
-        Ok(Spectrogram { values, scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db } })
+        self.stored(index).read()
+    }
+
+    /// Where a spectrogram lies.
+    pub(crate) fn stored(&self, index: usize) -> Stored {
+        Stored::new(&self.clips[index], &self.dir)
     }
 
     /// A hash that tells these clips, their labels and their folds from others: results of one do not stand for the other.
     #[cfg(feature = "torch")]
     pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> String {
-        let mut texts = Vec::new();
-        for index in indices {
-            let ProcessedClip { npy, fold, target, category, file_xxh3, .. } = &self.clips[index];
-            texts.extend([npy.clone(), fold.to_string(), target.to_string(), category.clone(), file_xxh3.clone()]);
-        }
-        content::hash_texts(texts.iter().map(String::as_str))
+        content::hash_texts(indices.into_iter().flat_map(|index| {
+            let ProcessedClip { npy, row, filename, start_s, fold, target, category, file_xxh3, .. } =
+                &self.clips[index];
+            // In which shard a clip lies says nothing of it.
+            let name: Cow<str> = match row {
+                None => (&**npy).into(),
+                Some(_) => format!("{filename} {start_s}").into(),
+            };
+            let further = [fold.to_string().into(), target.to_string().into(), (&**category).into()];
+            [name].into_iter().chain(further).chain([file_xxh3.to_string().into()])
+        }))
     }
 
     /// The folds there are, ascending.
@@ -214,32 +229,44 @@ fn stale(path: &Path, error: Error) -> Error {
     }
 }
 
-/// Refuses spectrograms of a data set that is another one by now: files that were added, taken away or changed, labels and folds
-/// that moved.
-fn check_current(config: &Config, made_from: Option<&str>, clips: &[ProcessedClip]) -> Result<()> {
-    let path = config.data.processed_dir.join(METADATA_FILE);
-    let stale = |expected: String, found: String| Err(Error::Features { path: path.clone(), expected, found });
+fn read_rows(path: &Path) -> Result<Vec<ProcessedClip>> {
+    metadata::read(path).map_err(|error| stale(path, error))
+}
+
+/// Refuses spectrograms of a data set that is another one by now: files that were added or taken away, labels and folds that moved.
+/// Returns where its recordings lie, if they are there.
+fn check_catalog(config: &Config, made_from: Option<&str>, path: &Path) -> Result<Option<PathBuf>> {
+    let stale = |expected: String, found: String| Err(Error::Features { path: path.into(), expected, found });
     let Some(made_from) = made_from else {
         return stale("the spectrograms of a whole data set".into(), "those of a run that did not end".into());
     };
     if !acquire::is_there(config) {
-        return Ok(());
+        return Ok(None);
     }
     let catalog = acquire::open_catalog(config)?;
     if metadata::fingerprint(&catalog) != made_from {
-        let (expected, found) = changed(&catalog, clips);
+        let (expected, found) = changed(&catalog, &read_rows(path)?);
         return stale(expected, found);
     }
-    let mut looked_at = HashSet::new();
-    for clip in clips.iter().filter(|clip| looked_at.insert(&clip.filename)) {
-        let recording = catalog.audio_dir.join(&clip.filename);
+    Ok(Some(catalog.audio_dir))
+}
+
+/// Refuses spectrograms of recordings that have changed since.
+fn check_files(clips: &[ProcessedClip], audio_dir: &Path, path: &Path) -> Result<()> {
+    // Windows of one recording follow each other.
+    let of_recordings = clips.par_chunk_by(|one, next| one.filename == next.filename);
+    let changed = of_recordings.map(|windows| -> Result<()> {
+        let clip = &windows[0];
+        let recording = audio_dir.join(&clip.filename);
         // Only a file that was touched is read.
         let touched = content::stamp(&recording).is_ok_and(|stamp| stamp != clip.file_stamp);
         if touched && content::hash_file(&recording)? != clip.file_xxh3 {
-            return stale(format!("the sound that {} holds now", clip.filename), "another one".into());
+            let expected = format!("the sound that {} holds now", clip.filename);
+            return Err(Error::Features { path: path.into(), expected, found: "another one".into() });
         }
-    }
-    Ok(())
+        Ok(())
+    });
+    changed.find_first(Result::is_err).unwrap_or(Ok(()))
 }
 
 /// In what the data set as it is differs from the spectrograms of it, as expected and found: files that came or went, else the first
@@ -275,8 +302,8 @@ fn labels_of(clips: &[ProcessedClip]) -> Result<Vec<String>, String> {
     let mut labels = vec![None; num_classes];
     for clip in clips {
         match &labels[clip.target] {
-            None => labels[clip.target] = Some(clip.category.clone()),
-            Some(label) if *label == clip.category => (),
+            None => labels[clip.target] = Some(clip.category.to_string()),
+            Some(label) if **label == *clip.category => (),
             Some(label) => return Err(format!("target {} is {label:?} and {:?}", clip.target, clip.category)),
         }
     }
@@ -298,26 +325,27 @@ mod tests {
             for target in 0..3 {
                 for take in 0..n {
                     clips.push(ProcessedClip {
-                        npy: format!("{fold}-{target}-{take}.npy"),
+                        npy: format!("{fold}-{target}-{take}.npy").into(),
+                        row: None,
                         filename: format!("{fold}-{target}-{take}.wav"),
                         fold,
                         target,
-                        category: format!("class {target}"),
-                        source: format!("{fold}-{target}"),
+                        category: format!("class {target}").into(),
+                        source: format!("{fold}-{target}").into(),
                         start_s: 0.0,
                         n_mels: 64,
                         n_frames: 313,
                         mean_db: -40.0,
                         std_db: 15.0,
-                        file_xxh3: format!("{fold}{target}{take}"),
-                        file_stamp: "1-1".into(),
+                        file_xxh3: content::hash_bytes(&[fold as u8, target as u8, take as u8]),
+                        file_stamp: content::hash_bytes(b"1"),
                     });
                 }
             }
         }
         let labels = labels_of(&clips).unwrap();
         let settings = FeatureSettings::new(&ClipConfig::default(), &FeatureConfig::default());
-        Dataset { clips, name: "test".into(), labels, settings, dir: PathBuf::new() }
+        Dataset { clips, name: "test".into(), labels, settings, dir: Path::new("").into() }
     }
 
     #[test]
@@ -367,7 +395,7 @@ mod tests {
         let mut dataset = dataset(1);
         // Class 0 has one source of four clips in the folds trained on, which it keeps; class 1 two.
         for clip in dataset.clips.iter_mut().filter(|clip| clip.fold < 5 && clip.target < 2) {
-            clip.source = if clip.target == 0 { "only".into() } else { format!("half {}", clip.fold % 2) };
+            clip.source = if clip.target == 0 { "only".into() } else { format!("half {}", clip.fold % 2).into() };
         }
         let config = TrainConfig { validate: false, keep_back: 0.5, ..Default::default() };
         let split = dataset.split(&config).unwrap();

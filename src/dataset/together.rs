@@ -72,10 +72,10 @@ fn known(config: &Config, catalog: &Catalog) -> Option<Found> {
 
 fn identity(catalog: &Catalog) -> String {
     let of = |clip| {
-        [catalog.path(clip).to_string_lossy().into_owned(), content::stamp(&catalog.path(clip)).unwrap_or_default()]
+        let path = catalog.path(clip);
+        [path.to_string_lossy().into_owned(), content::stamp(&path).unwrap_or_default().to_string()]
     };
-    let texts: Vec<String> = catalog.clips.iter().flat_map(of).collect();
-    content::hash_texts(texts.iter().map(String::as_str))
+    content::hash_texts(catalog.clips.iter().flat_map(of))
 }
 
 /// Pairs that share a recording make one group.

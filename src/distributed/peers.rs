@@ -80,6 +80,16 @@ impl dyn Peers + '_ {
         part_of(n, (self.rank(), self.size()))
     }
 
+    /// How many things all of them have together.
+    ///
+    /// # Errors
+    /// As [`Peers::sum`].
+    pub fn count(&self, own: usize) -> Result<usize> {
+        let sum = Tensor::from_slice(&[own as f64]);
+        self.sum(&sum)?;
+        Ok(sum.double_value(&[0]) as usize)
+    }
+
     /// What the first process says.
     ///
     /// # Errors

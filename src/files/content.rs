@@ -1,30 +1,57 @@
 //! What a file holds, told by a hash of its bytes; and a stamp that tells without reading whether it may hold something else by now.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use xxhash_rust::xxh3::Xxh3Default;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use crate::error::{Error, Result};
 
 /// Bytes read and hashed at a time: few enough to stay in a processor's cache.
 const BLOCK_LEN: usize = 1 << 17;
 
-/// The XXH3 hash of a file's bytes with 128 bits, as 32 hexadecimal digits. Names, times and places do not enter it.
+/// A hash with 128 bits, XXH3; its text is 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(u128);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let digits = Cow::<str>::deserialize(deserializer)?;
+        let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+        number.map(Digest).ok_or_else(|| serde::de::Error::custom(format!("{digits:?}, not a hash of 32 digits")))
+    }
+}
+
+/// The hash of a file's bytes. Names, times and places do not enter it.
 ///
 /// It tells recordings apart, not forgers: two files of one hash do not come about by accident.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read.
-pub fn hash_file(path: &Path) -> Result<String> {
+pub fn hash_file(path: &Path) -> Result<Digest> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let mut hash = Xxh3Default::new();
     let mut block = vec![0; BLOCK_LEN];
     loop {
         match file.read(&mut block) {
-            Ok(0) => return Ok(digits(&hash)),
+            Ok(0) => return Ok(Digest(hash.digest128())),
             Ok(length) => hash.update(&block[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::io("read", path)(error)),
@@ -33,38 +60,33 @@ pub fn hash_file(path: &Path) -> Result<String> {
 }
 
 /// The same hash of bytes in memory.
-#[cfg(feature = "onnx")]
-pub fn hash_bytes(bytes: &[u8]) -> String {
-    let mut hash = Xxh3Default::new();
-    hash.update(bytes);
-    digits(&hash)
+pub fn hash_bytes(bytes: &[u8]) -> Digest {
+    Digest(xxh3_128(bytes))
 }
 
 /// The same hash of texts, each apart from the next whatever they hold.
-pub fn hash_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn hash_texts(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut hash = Xxh3Default::new();
     for text in texts {
+        let text = text.as_ref();
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     }
-    digits(&hash)
+    Digest(hash.digest128()).to_string()
 }
 
-fn digits(hash: &Xxh3Default) -> String {
-    format!("{:032x}", hash.digest128())
-}
-
-/// A text that is another one once the file is written to, replaced, renamed or swapped with another; of use on this machine alone.
+/// A hash that is another one once the file is written to, replaced, renamed or swapped with another; of use on this machine alone.
 ///
-/// It holds size and time of change and, on Unix, the inode and the time of its last change, which a rename renews although it
+/// It is of size and time of change and, on Unix, the inode and the time of its last change, which a rename renews although it
 /// keeps the file's own time.
 ///
 /// # Errors
 /// [`Error::Io`] when there is no such file.
-pub fn stamp(path: &Path) -> Result<String> {
+pub fn stamp(path: &Path) -> Result<Digest> {
     let file = fs::metadata(path).map_err(Error::io("read", path))?;
     let modified = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    Ok(format!("{}-{}{}", file.len(), modified.map_or(0, |time| time.as_nanos()), inode(&file)))
+    let text = format!("{}-{}{}", file.len(), modified.map_or(0, |time| time.as_nanos()), inode(&file));
+    Ok(hash_bytes(text.as_bytes()))
 }
 
 #[cfg(unix)]
@@ -88,17 +110,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, b"").unwrap();
-        assert_eq!(hash_file(&path).unwrap(), "99aa06d3014798d86001c324468d497f");
+        assert_eq!(hash_file(&path).unwrap().to_string(), "99aa06d3014798d86001c324468d497f");
         let long: Vec<u8> = (0..3 * BLOCK_LEN + 7).map(|n| (n * n % 251) as u8).collect();
         fs::write(&path, &long).unwrap();
-        assert_eq!(hash_file(&path).unwrap(), format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&long)));
+        assert_eq!(hash_file(&path).unwrap(), hash_bytes(&long));
+    }
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written() {
+        let hash = hash_bytes(b"a");
+        let json = serde_json::to_string(&hash).unwrap();
+        assert_eq!((json.len(), serde_json::from_str::<Digest>(&json).unwrap()), (34, hash));
+        assert!(serde_json::from_str::<Digest>("\"12ab\"").is_err());
     }
 
     #[test]
     fn texts_are_told_apart_whatever_separates_them() {
         assert_ne!(hash_texts(["a b", "c"]), hash_texts(["a", "b c"]));
         assert_ne!(hash_texts(["a\n"]), hash_texts(["a", ""]));
-        assert_eq!(hash_texts(["a", "b"]), hash_texts(["a", "b"]));
+        assert_eq!(hash_texts(["a", "b"]), hash_texts(["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]

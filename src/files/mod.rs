@@ -4,6 +4,7 @@ mod atomic;
 pub(crate) mod hash;
 pub(crate) mod content;
 pub(crate) mod names;
+pub mod text;
 pub mod npy;
 mod bar;
 pub mod progress;
@@ -11,6 +12,5 @@ pub mod progress;
 pub(crate) mod http;
 pub(crate) mod staging;
 
-#[cfg(feature = "torch")]
 pub(crate) use atomic::beside;
 pub use atomic::{create_dir, write_atomic, write_bytes};

@@ -1,7 +1,7 @@
-//! Features on disk: 2-D `float32` arrays as numpy's `.npy`.
+//! Features on disk as numpy's `.npy`: 2-D `float32` arrays, and many of one shape in a 3-D one, of which each is read alone.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView2};
@@ -60,11 +60,79 @@ pub fn parse_f32(bytes: &[u8], expected_shape: Option<(usize, usize)>, path: &Pa
     if !array.is_standard_layout() {
         return Err(refuse(format!("shape {:?} in Fortran order", array.dim())));
     }
-    if !array.iter().fold(true, |all, value| all & value.is_finite()) {
-        let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
-        return Err(refuse(bad.map_or_else(String::new, |(place, value)| format!("{value} at {place:?}"))));
-    }
+    check_finite(array).map_err(refuse)?;
     Ok(array.to_owned())
+}
+
+/// Bytes before the values of a 3-D array as it is written here.
+pub const STACK_HEADER_LEN: usize = 128;
+
+/// What stands before the values of `n` arrays of `shape`, `(n, rows, columns)`, `float32` in C order; numpy writes the same.
+pub fn stack_header(n: usize, (rows, columns): (usize, usize)) -> [u8; STACK_HEADER_LEN] {
+    let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {rows}, {columns}), }}");
+    let mut header = [b' '; STACK_HEADER_LEN];
+    header[..10].copy_from_slice(b"\x93NUMPY\x01\x00\x76\x00");
+    // Three numbers of twenty digits would fit, too.
+    header[10..10 + dictionary.len()].copy_from_slice(dictionary.as_bytes());
+    header[STACK_HEADER_LEN - 1] = b'\n';
+    header
+}
+
+/// How many arrays of `shape` a file holds, one behind the other.
+///
+/// # Errors
+/// [`Error::Io`] when the system refuses; [`Error::Features`] when the file is not such arrays, or is not as long as its header says.
+pub fn stack_len(path: &Path, shape: (usize, usize)) -> Result<usize> {
+    open_stack(path, shape).map(|(_, n)| n)
+}
+
+/// Reads one of the arrays of a file that holds many of one shape.
+///
+/// It is read at its place rather than mapped into memory: a mapped file that is cut off meanwhile ends the process without a word.
+///
+/// # Errors
+/// As [`stack_len`]; [`Error::Features`] when the file holds fewer arrays, or a value is not finite.
+pub fn read_of_stack(path: &Path, index: usize, shape: (usize, usize)) -> Result<Array2<f32>> {
+    let (mut file, n) = open_stack(path, shape)?;
+    let refuse = |found| refuse(path, Some(shape), found);
+    if index >= n {
+        return Err(refuse(format!("{n} of them where number {index}, from 0, was looked for")));
+    }
+    let n_bytes = shape.0 * shape.1 * size_of::<f32>();
+    let mut bytes = vec![0; n_bytes];
+    let place = SeekFrom::Start((STACK_HEADER_LEN + index * n_bytes) as u64);
+    file.seek(place).and_then(|_| file.read_exact(&mut bytes)).map_err(Error::io("read", path))?;
+    let values = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let array = Array2::from_shape_vec(shape, values).map_err(|error| refuse(error.to_string()))?;
+    check_finite(array.view()).map_err(refuse)?;
+    Ok(array)
+}
+
+/// The file, and how many arrays are in it.
+fn open_stack(path: &Path, shape: (usize, usize)) -> Result<(File, usize)> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let len = file.metadata().map_err(Error::io("read", path))?.len();
+    let refuse = |found: &str| Err(refuse(path, Some(shape), format!("a file of {len} bytes {found}")));
+    let Some(n_bytes) = shape.0.checked_mul(shape.1).and_then(|n| n.checked_mul(size_of::<f32>())).filter(|n| *n > 0)
+    else {
+        return refuse("for arrays of no size");
+    };
+    let Some(values) = len.checked_sub(STACK_HEADER_LEN as u64) else { return refuse("with no room for a header") };
+    let n = (values / n_bytes as u64) as usize;
+    let mut header = [0; STACK_HEADER_LEN];
+    file.read_exact(&mut header).map_err(Error::io("read", path))?;
+    if header != stack_header(n, shape) || values % n_bytes as u64 != 0 {
+        return refuse("with a header that does not fit that");
+    }
+    Ok((file, n))
+}
+
+fn check_finite(array: ArrayView2<f32>) -> Result<(), String> {
+    if array.iter().fold(true, |all, value| all & value.is_finite()) {
+        return Ok(());
+    }
+    let bad = array.indexed_iter().find(|(_, value)| !value.is_finite());
+    Err(bad.map_or_else(String::new, |(place, value)| format!("{value} at {place:?}")))
 }
 
 /// Refuses headers that a parser of Python literals could take for ever over: a 2-D array's has one dictionary with one tuple.
@@ -90,5 +158,39 @@ fn refuse(path: &Path, expected_shape: Option<(usize, usize)>, found: String) ->
         path: path.to_path_buf(),
         expected: format!("finite float32 values {of_shape}, in C order"),
         found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn one_array_of_many_is_read_and_a_file_that_is_not_whole_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let shape = (2, 3);
+        let values: Vec<f32> = (0..24).map(|n| n as f32).collect();
+        let mut bytes = stack_header(4, shape).to_vec();
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        fs::write(&path, &bytes).unwrap();
+        // Any reader of the format reads it.
+        let whole = ndarray::ArrayView3::<f32>::view_npy(&bytes).map(|array| array.to_owned());
+        assert!(whole.is_ok() || bytes.as_ptr().align_offset(4) != 0);
+        for index in 0..4 {
+            let expected = Array2::from_shape_vec(shape, values[6 * index..6 * index + 6].to_vec()).unwrap();
+            assert_eq!(read_of_stack(&path, index, shape).unwrap(), expected);
+        }
+        let found = |result: Result<Array2<f32>>| result.unwrap_err().to_string();
+        assert!(found(read_of_stack(&path, 4, shape)).contains("4 of them"));
+        assert!(found(read_of_stack(&path, 0, (3, 2))).contains("does not fit"));
+        fs::write(&path, &bytes[..bytes.len() - 24]).unwrap();
+        assert!(found(read_of_stack(&path, 0, shape)).contains("does not fit"));
+        bytes[STACK_HEADER_LEN..STACK_HEADER_LEN + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(&path, &bytes).unwrap();
+        assert!(found(read_of_stack(&path, 0, shape)).contains("NaN at (0, 0)"));
+        assert!(read_of_stack(&path, 1, shape).is_ok());
     }
 }

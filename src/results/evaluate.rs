@@ -91,7 +91,8 @@ fn check_fit(path: &Path, info: &CheckpointInfo, dataset: &Dataset, split: &Spli
     if info.dataset != dataset.name {
         return unfit(format!("a network trained on {}", dataset.name), format!("one trained on {}", info.dataset));
     }
-    let seen = |index: &&usize| info.seen_sources.binary_search(&dataset.clips[**index].source).is_ok();
+    let is_seen = |source: &str| info.seen_sources.binary_search_by(|seen| seen.as_str().cmp(source)).is_ok();
+    let seen = |index: &&usize| is_seen(&dataset.clips[**index].source);
     match split.test.iter().filter(seen).count() {
         0 => Ok(()),
         n_seen => unfit(format!("fold {} held out", split.test_fold), format!("{n_seen} of its clips trained on")),

@@ -40,10 +40,10 @@ pub fn class_folds(catalog: &Catalog) -> Result<DataFrame> {
 /// [`Error::Plot`] when polars refuses the columns.
 pub fn spectrograms(clips: &[ProcessedClip]) -> Result<DataFrame> {
     df!(
-        "npy" => clips.iter().map(|clip| clip.npy.as_str()).collect::<Vec<_>>(),
+        "npy" => clips.iter().map(|clip| &*clip.npy).collect::<Vec<_>>(),
         "fold" => clips.iter().map(|clip| clip.fold).collect::<Vec<_>>(),
         "target" => clips.iter().map(|clip| clip.target as u64).collect::<Vec<_>>(),
-        "category" => clips.iter().map(|clip| clip.category.as_str()).collect::<Vec<_>>(),
+        "category" => clips.iter().map(|clip| &*clip.category).collect::<Vec<_>>(),
         "n_mels" => clips.iter().map(|clip| clip.n_mels as u64).collect::<Vec<_>>(),
         "n_frames" => clips.iter().map(|clip| clip.n_frames as u64).collect::<Vec<_>>(),
     )

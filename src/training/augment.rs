@@ -32,26 +32,36 @@ pub fn augment(
     features: &FeatureConfig,
     rng: &mut impl Rng,
 ) -> Batch {
-    augment_part(clips, 0..clips.len(), num_classes, window, config, features, rng)
+    let shape = clips.first().map_or((0, 0), |(power, _)| power.dim());
+    let (made, drawn) = draw(clips.len(), shape, 0..clips.len(), window, config, rng);
+    let made: Vec<_> = made.into_iter().map(|clip| clips[clip]).collect();
+    augment_drawn(&made, clips.len(), num_classes, window, &drawn, config, features)
 }
 
-/// A part of what [`augment`] makes of a batch, and the very numbers that it has there: everything random is drawn for the whole, and done to the
-/// part and to those clips that are mixed into it.
-pub fn augment_part(
-    clips: &[(ArrayView2<f32>, usize)],
+/// Which clips a part of a batch is made of, its own first and behind them those that are mixed into it, and all that is random about them. It is
+/// drawn for the whole batch, so that every part has the very numbers that it has there. A clip is `(n_mels, n_frames)`.
+pub fn draw(
+    n_clips: usize,
+    (n_mels, n_frames): (usize, usize),
     part: Range<usize>,
-    num_classes: usize,
     window: Option<usize>,
     config: &AugmentConfig,
-    features: &FeatureConfig,
     rng: &mut impl Rng,
+) -> (Vec<usize>, Drawn) {
+    Drawn::new((n_clips, n_mels, window.unwrap_or(n_frames)), config, rng).for_part(part)
+}
+
+/// What [`augment`] does, of what was drawn, to the clips of which it says that they are needed; the first `n_clips` of them come out.
+pub fn augment_drawn(
+    clips: &[(ArrayView2<f32>, usize)],
+    n_clips: usize,
+    num_classes: usize,
+    window: Option<usize>,
+    drawn: &Drawn,
+    config: &AugmentConfig,
+    features: &FeatureConfig,
 ) -> Batch {
-    let (n_mels, all_frames) = clips.first().map_or((0, 0), |(power, _)| power.dim());
-    let drawn = Drawn::new((clips.len(), n_mels, window.unwrap_or(all_frames)), config, rng);
-    let n_clips = part.len();
-    let (made, drawn) = drawn.for_part(part);
-    let clips: Vec<_> = made.into_iter().map(|clip| clips[clip]).collect();
-    let mut batch = windows(&clips, num_classes, window, &drawn.cuts);
+    let mut batch = windows(clips, num_classes, window, &drawn.cuts);
     gain(&mut batch, &drawn.gains_db);
     equalize(&mut batch, &drawn.equalizers_db);
     if config.mix == Mix::BetweenClass {
@@ -345,7 +355,13 @@ mod tests {
                 time_mask_width: 9,
             };
             let features = FeatureConfig::default();
-            let part = |part| augment_part(&labelled, part, 7, Some(50), &config, &features, &mut rng());
+            let part = |part: Range<usize>| {
+                let n_clips = part.len();
+                let shape = labelled[0].0.dim();
+                let (made, drawn) = draw(labelled.len(), shape, part, Some(50), &config, &mut rng());
+                let made: Vec<_> = made.into_iter().map(|clip| labelled[clip]).collect();
+                augment_drawn(&made, n_clips, 7, Some(50), &drawn, &config, &features)
+            };
             let whole = augment(&labelled, 7, Some(50), &config, &features, &mut rng());
             for range in [0..7, 0..3, 3..7, 6..7] {
                 let (part, range) = (part(range.clone()), s![range, .., ..]);

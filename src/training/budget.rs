@@ -66,6 +66,7 @@ pub(crate) fn epochs(
     'timing: loop {
         let mut begun = Instant::now();
         for batch in loader.epoch(1) {
+            let batch = batch?;
             n_steps += 1;
             let size = batch.n_clips;
             // At a rate that changes nothing, whatever the data.

@@ -48,7 +48,7 @@ pub fn find_learning_rate(config: &Config) -> Result<RateTest> {
     let (mut points, mut mean, mut lowest): (Vec<(f64, f64)>, f64, f64) = (Vec::new(), 0.0, f64::INFINITY);
     for (step, batch) in (1..).flat_map(|epoch| loader.epoch(epoch)).take(N_STEPS).enumerate() {
         let rate = RANGE.0 * factor.powi(step as i32);
-        let loss = trainer.step(&batch, false, 1, step + 1, rate)?.loss;
+        let loss = trainer.step(&batch?, false, 1, step + 1, rate)?.loss;
         mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss;
         // Without the weight of the steps that never were.
         let smoothed = mean / (1.0 - SMOOTHING.powi(step as i32 + 1));

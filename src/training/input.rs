@@ -4,7 +4,7 @@ use ndarray::ArrayView2;
 use tch::{Kind, Tensor};
 
 use crate::config::{TinyAstConfig, View};
-use crate::dataset::processed::Dataset;
+use crate::dataset::stored::Stored;
 use crate::error::Result;
 use crate::front_end::features::{FeatureConfig, Spectrogram};
 use crate::training::views;
@@ -41,21 +41,18 @@ pub fn of_clip(spectrogram: &Spectrogram, model: &TinyAstConfig, features: &Feat
     }
 }
 
-/// Reads clips of a data set: inputs `(clips · n_views, 1, n_mels, n_frames)`, clip after clip, and targets `(clips)`.
+/// Reads clips: inputs `(clips · n_views, 1, n_mels, n_frames)`, clip after clip.
 ///
 /// # Errors
-/// What [`Dataset::spectrogram`] reports for the first file that does not fit.
-pub fn load(dataset: &Dataset, indices: &[usize], model: &TinyAstConfig) -> Result<(Tensor, Tensor)> {
-    let features = &dataset.settings.features;
-    let of_clip = |index: &usize| Ok(of_clip(&dataset.spectrogram(*index)?, model, features));
-    let inputs = indices.iter().map(of_clip).collect::<Result<Vec<_>>>()?;
-    let targets: Vec<i64> = indices.iter().map(|index| dataset.clips[*index].target as i64).collect();
+/// What [`Stored::read`] reports for the first file that does not fit.
+pub fn load(clips: &[Stored], model: &TinyAstConfig, features: &FeatureConfig) -> Result<Tensor> {
+    let of_clip = |clip: &Stored| Ok(of_clip(&clip.read()?, model, features));
+    let inputs = clips.iter().map(of_clip).collect::<Result<Vec<_>>>()?;
     let (n_mels, n_frames) = model.input_size;
-    let inputs = match inputs.is_empty() {
+    Ok(match inputs.is_empty() {
         true => Tensor::zeros([0, 1, n_mels as i64, n_frames as i64], (Kind::Float, tch::Device::Cpu)),
         false => Tensor::cat(&inputs, 0),
-    };
-    Ok((inputs, Tensor::from_slice(&targets)))
+    })
 }
 
 #[cfg(test)]

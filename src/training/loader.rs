@@ -3,12 +3,14 @@
 //! Everything random in a batch follows from the run's seed, the epoch and the batch's number, so that a run can go on from any
 //! epoch, and the number of threads changes nothing.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, Array3, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -16,20 +18,24 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{AugmentConfig, Config, TinyAstConfig, TrainConfig, View};
 use crate::dataset::processed::Dataset;
+use crate::dataset::stored::Stored;
 use crate::distributed::peers::{Peers, part_of};
 use crate::error::Result;
 use crate::files::hash::fnv1a;
+use crate::files::text::Text;
 use crate::front_end::features::FeatureConfig;
-use crate::training::augment::{Batch, augment_part};
+use crate::training::augment::{Batch, augment_drawn, draw};
 use crate::training::input;
+use crate::training::order::{Shards, balanced};
 
 /// Batches a thread prepares ahead of the training loop.
 const AHEAD: usize = 2;
 
-/// The clips trained on, in memory.
+/// The clips trained on, in memory where they fit there.
 pub struct Loader {
     clips: Clips,
-    targets: Vec<usize>,
+    targets: Arc<[usize]>,
+    shards: Option<Shards>,
     num_classes: usize,
     model: TinyAstConfig,
     config: TrainConfig,
@@ -53,17 +59,36 @@ pub struct Loaded {
 enum Clips {
     /// Inputs that never change, `(clips, 1, n_mels, n_frames)`, where they are used.
     Ready(Tensor),
-    /// Powers, from which every epoch makes inputs of its own.
-    Powers(Arc<Powers>),
+    /// What every epoch makes inputs of its own from.
+    Made(Arc<Maker>),
 }
 
-struct Powers {
-    clips: Vec<Array2<f32>>,
-    targets: Vec<usize>,
+/// Makes batches.
+struct Maker {
+    clips: Held,
+    /// `(n_mels, n_frames)` of every clip.
+    shape: (usize, usize),
+    targets: Arc<[usize]>,
     num_classes: usize,
+    /// What is done to the clips; nothing where they are shown as they are stored.
+    change: Option<Change>,
+}
+
+struct Change {
     window: Option<usize>,
     augment: AugmentConfig,
     features: FeatureConfig,
+}
+
+enum Held {
+    /// Powers in memory.
+    Powers(Vec<Array2<f32>>),
+    OnDisk(Vec<Stored>),
+}
+
+/// Whether the values of spectrograms fit into so many MB.
+pub(crate) fn fit(stored: &[Stored], megabytes: usize) -> bool {
+    stored.iter().map(Stored::n_bytes).sum::<usize>() <= megabytes.saturating_mul(1_000_000)
 }
 
 /// Numbers of a stream of their own for each of these: the run's seed, an epoch, something within it.
@@ -78,7 +103,7 @@ impl Loader {
     /// Reads the clips, of which every process takes its part of every batch.
     ///
     /// # Errors
-    /// What [`Dataset::spectrogram`] reports for the first file that does not fit.
+    /// What [`Dataset::spectrogram`] reports for the first file that does not fit; where the clips stay on disk, a batch reports it.
     pub fn new(
         config: &Config,
         dataset: &Dataset,
@@ -86,20 +111,27 @@ impl Loader {
         device: Device,
         peers: &dyn Peers,
     ) -> Result<Self> {
-        let targets: Vec<usize> = indices.iter().map(|index| dataset.clips[*index].target).collect();
+        let targets: Arc<[usize]> = indices.iter().map(|index| dataset.clips[*index].target).collect();
         let num_classes = dataset.labels.len();
-        let clips = if config.train.augment.is_off() && config.model.view == View::Whole {
-            Clips::Ready(input::load(dataset, indices, &config.model)?.0.to_device(device))
-        } else {
-            let power = |index: &usize| Ok(dataset.spectrogram(*index)?.power());
-            let clips = indices.iter().map(power).collect::<Result<Vec<_>>>()?;
-            let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
-            let (targets, window) = (targets.clone(), config.model.window());
-            Clips::Powers(Arc::new(Powers { clips, targets, num_classes, window, augment, features }))
+        let stored: Vec<Stored> = indices.iter().map(|index| dataset.stored(*index)).collect();
+        let shards = Shards::new(numbered(&stored));
+        let changes = !config.train.augment.is_off() || config.model.view != View::Whole;
+        let clips = match fit(&stored, config.train.memory_mb) {
+            true if !changes => Clips::Ready(input::load(&stored, &config.model, &config.features)?.to_device(device)),
+            fits => {
+                let shape = stored.first().map_or((0, 0), Stored::shape);
+                let clips = match fits {
+                    true => Held::Powers(stored.iter().map(|clip| Ok(clip.read()?.power())).collect::<Result<_>>()?),
+                    false => Held::OnDisk(stored),
+                };
+                let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
+                let change = changes.then_some(Change { window: config.model.window(), augment, features });
+                Clips::Made(Arc::new(Maker { clips, shape, targets: Arc::clone(&targets), num_classes, change }))
+            }
         };
         let (model, config) = (config.model.clone(), config.train.clone());
         let peers = (peers.rank(), peers.size());
-        Ok(Loader { clips, targets, num_classes, model, config, device, peers })
+        Ok(Loader { clips, targets, shards, num_classes, model, config, device, peers })
     }
 
     /// Where batches go.
@@ -126,6 +158,9 @@ impl Loader {
             balance => balanced(&self.targets, self.num_classes, balance, &mut rng),
         };
         order.shuffle(&mut rng);
+        if let Some(shards) = &self.shards {
+            shards.group(&mut order, &mut rng);
+        }
         let chunks = order.chunks(self.config.batch_size).enumerate();
         let plans = chunks.map(|(number, clips)| Plan {
             clips: clips.to_vec(),
@@ -135,7 +170,7 @@ impl Loader {
         let plans: Arc<[Plan]> = plans.collect();
         let ahead = match &self.clips {
             Clips::Ready(_) => Vec::new(),
-            Clips::Powers(powers) => prepare_ahead(powers, &plans, self.config.loader_threads),
+            Clips::Made(maker) => prepare_ahead(maker, &plans, self.config.loader_threads),
         };
         Batches { loader: self, plans, ahead, next: 0 }
     }
@@ -167,25 +202,6 @@ impl Loader {
     }
 }
 
-/// As many clips as there are, of a class in proportion to its number of clips to the power of `1 - balance`; a class gives each of
-/// its clips as often as any other of them, or once more.
-fn balanced(targets: &[usize], num_classes: usize, balance: f64, rng: &mut Xoshiro256PlusPlus) -> Vec<usize> {
-    let mut classes = vec![Vec::new(); num_classes];
-    targets.iter().enumerate().for_each(|(clip, target)| classes[*target].push(clip));
-    let weight = |clips: &Vec<usize>| if clips.is_empty() { 0.0 } else { (clips.len() as f64).powf(1.0 - balance) };
-    let all: f64 = classes.iter().map(weight).sum();
-    let mut order = Vec::with_capacity(targets.len());
-    let mut due = 0.0;
-    for clips in &mut classes {
-        // Rounded so that the sum of all is whole.
-        due += targets.len() as f64 * weight(clips) / all.max(1.0);
-        let n = (due.round() as usize).saturating_sub(order.len());
-        clips.shuffle(rng);
-        order.extend(clips.iter().cycle().take(n));
-    }
-    order
-}
-
 /// What makes a batch: its clips, which of them are this process', and the seed of what is done to them.
 struct Plan {
     clips: Vec<usize>,
@@ -193,25 +209,59 @@ struct Plan {
     seed: u64,
 }
 
-impl Powers {
-    fn batch(&self, plan: &Plan) -> Batch {
-        let clip = |index: &usize| (self.clips[*index].view(), self.targets[*index]);
-        let clips: Vec<(ArrayView2<f32>, usize)> = plan.clips.iter().map(clip).collect();
+impl Maker {
+    fn batch(&self, plan: &Plan) -> Result<Batch> {
+        let n_clips = plan.part.len();
+        let Some(Change { window, augment, features }) = &self.change else {
+            return self.as_stored(&plan.clips[plan.part.clone()]);
+        };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
-        let part = plan.part.clone();
-        augment_part(&clips, part, self.num_classes, self.window, &self.augment, &self.features, &mut rng)
+        let (made, drawn) = draw(plan.clips.len(), self.shape, plan.part.clone(), *window, augment, &mut rng);
+        let numbers: Vec<usize> = made.into_iter().map(|place| plan.clips[place]).collect();
+        let power = |clip: &usize| match &self.clips {
+            Held::Powers(powers) => Ok(Cow::Borrowed(&powers[*clip])),
+            Held::OnDisk(stored) => Ok(Cow::Owned(stored[*clip].read()?.power())),
+        };
+        let powers = numbers.iter().map(power).collect::<Result<Vec<_>>>()?;
+        let clips: Vec<_> =
+            powers.iter().zip(&numbers).map(|(power, clip)| (power.view(), self.targets[*clip])).collect();
+        Ok(augment_drawn(&clips, n_clips, self.num_classes, *window, &drawn, augment, features))
     }
+
+    /// Normalised spectrograms, as they lie on disk.
+    fn as_stored(&self, numbers: &[usize]) -> Result<Batch> {
+        let mut clips = Array3::zeros((numbers.len(), self.shape.0, self.shape.1));
+        let mut targets = Array2::zeros((numbers.len(), self.num_classes));
+        for (place, clip) in numbers.iter().enumerate() {
+            targets[[place, self.targets[*clip]]] = 1.0;
+            // Powers are held for what is changed alone.
+            if let Held::OnDisk(stored) = &self.clips {
+                clips.index_axis_mut(Axis(0), place).assign(&stored[*clip].read()?.values);
+            }
+        }
+        Ok(Batch { clips, targets })
+    }
+}
+
+/// The shards that clips lie in, by number.
+fn numbered(stored: &[Stored]) -> Vec<Option<u32>> {
+    let mut numbers: HashMap<Text, u32> = HashMap::new();
+    let number = |clip: &'_ Stored| {
+        let next = numbers.len() as u32;
+        clip.shard().map(|shard| *numbers.entry(shard.clone()).or_insert(next))
+    };
+    stored.iter().map(number).collect()
 }
 
 /// Threads that make the batches in turn: the first the batches 0, n, 2n, …, the second 1, n + 1, …; each ends with its batches, or
 /// when nobody takes them any more.
-fn prepare_ahead(powers: &Arc<Powers>, plans: &Arc<[Plan]>, n_threads: usize) -> Vec<Receiver<Batch>> {
+fn prepare_ahead(maker: &Arc<Maker>, plans: &Arc<[Plan]>, n_threads: usize) -> Vec<Receiver<Result<Batch>>> {
     let start = |thread: usize| {
         let (sender, receiver) = sync_channel(AHEAD);
-        let (powers, plans) = (powers.clone(), plans.clone());
+        let (maker, plans) = (maker.clone(), plans.clone());
         thread::spawn(move || {
             for plan in plans.iter().skip(thread).step_by(n_threads) {
-                if sender.send(powers.batch(plan)).is_err() {
+                if sender.send(maker.batch(plan)).is_err() {
                     return;
                 }
             }
@@ -225,12 +275,12 @@ fn prepare_ahead(powers: &Arc<Powers>, plans: &Arc<[Plan]>, n_threads: usize) ->
 pub struct Batches<'a> {
     loader: &'a Loader,
     plans: Arc<[Plan]>,
-    ahead: Vec<Receiver<Batch>>,
+    ahead: Vec<Receiver<Result<Batch>>>,
     next: usize,
 }
 
 impl Iterator for Batches<'_> {
-    type Item = Loaded;
+    type Item = Result<Loaded>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let plan = self.plans.get(self.next)?;
@@ -241,38 +291,18 @@ impl Iterator for Batches<'_> {
                 (Tensor::zeros([0, 1, 0, 0], none), Tensor::zeros([0, self.loader.num_classes as i64], none))
             }
             Clips::Ready(inputs) => self.loader.select(inputs, &plan.clips[plan.part.clone()]),
-            Clips::Powers(powers) => {
+            Clips::Made(maker) => {
                 let receiver = self.ahead.get(self.next % self.ahead.len().max(1));
                 // A thread that ended early is no reason to end the run: its batch can be made here.
                 let batch = receiver.and_then(|receiver| receiver.recv().ok());
-                self.loader.to_tensors(&batch.unwrap_or_else(|| powers.batch(plan)))
+                match batch.unwrap_or_else(|| maker.batch(plan)) {
+                    Ok(batch) => self.loader.to_tensors(&batch),
+                    Err(error) => return Some(Err(error)),
+                }
             }
         };
         self.next += 1;
         let (inputs, targets) = (inputs.to_device(self.loader.device), targets.to_device(self.loader.device));
-        Some(Loaded { inputs, targets, first: plan.part.start, n_clips: plan.clips.len() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rare_classes_are_met_more_often_and_an_epoch_is_as_long_as_ever() {
-        let targets: Vec<usize> = [vec![0; 90], vec![1; 10]].concat();
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
-        let mut counts = |balance: f64| {
-            let order = balanced(&targets, 3, balance, &mut rng);
-            let rare: Vec<usize> = order.iter().copied().filter(|clip| targets[*clip] == 1).collect();
-            // Each of its clips as often as any other, or once more.
-            let each: Vec<usize> = (90..100).map(|clip| rare.iter().filter(|one| **one == clip).count()).collect();
-            assert!(each.iter().max().unwrap() - each.iter().min().unwrap() <= 1, "{each:?}");
-            (order.len(), rare.len())
-        };
-        assert_eq!(counts(0.0), (100, 10));
-        // In proportion to √90 and √10.
-        assert_eq!(counts(0.5), (100, 25));
-        assert_eq!(counts(1.0), (100, 50));
+        Some(Ok(Loaded { inputs, targets, first: plan.part.start, n_clips: plan.clips.len() }))
     }
 }

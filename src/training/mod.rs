@@ -9,6 +9,7 @@ pub mod drawn;
 pub mod augment;
 #[cfg(feature = "torch")]
 pub mod input;
+pub mod order;
 #[cfg(feature = "torch")]
 pub mod loader;
 pub mod history;

@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 use crate::config::TinyAstConfig;
 use crate::dataset::metadata::ProcessedClip;
 use crate::dataset::processed::Dataset;
+use crate::dataset::stored::Stored;
 use crate::error::{Error, Result};
 use crate::training::input;
 
@@ -29,7 +30,8 @@ pub(crate) fn means<'a>(
     let mut n_windows: Vec<usize> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for batch in clips.chunks(BATCH_SIZE) {
-        let (inputs, _) = input::load(dataset, batch, model)?;
+        let stored: Vec<Stored> = batch.iter().map(|index| dataset.stored(*index)).collect();
+        let inputs = input::load(&stored, model, &dataset.settings.features)?;
         let rows = Vec::<Vec<f32>>::try_from(network(&inputs.to_device(device)))
             .map_err(|source| Error::Torch { action, source })?;
         for (index, row) in batch.iter().zip(rows) {

@@ -159,5 +159,6 @@ impl<R: RunInfo> Progress<R> {
 
 /// The settings without those that cannot change a number of the run.
 pub(crate) fn same_run(config: &TrainConfig) -> TrainConfig {
-    TrainConfig { loader_threads: 0, resume: true, processes: 1, ..config.clone() }
+    let memory_mb = TrainConfig::default().memory_mb;
+    TrainConfig { loader_threads: 0, memory_mb, resume: true, processes: 1, ..config.clone() }
 }

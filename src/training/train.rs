@@ -210,7 +210,7 @@ impl Course<'_> {
         let (mut loss_sum, mut right, mut rate) = (0.0, 0.0, 0.0);
         let (mut n_counted, mut skipped_steps) = (0, 0);
         for batch in loader.epoch(epoch) {
-            let stops = observer.is_stopped();
+            let (batch, stops) = (batch?, observer.is_stopped());
             if stops && peers.size() == 1 {
                 return Err(stopped(config, epoch - 1, *epochs));
             }
@@ -347,7 +347,7 @@ fn check_classes(config: &Config, dataset: &Dataset) -> Result<usize> {
 /// A run before its first step.
 fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
     let seen = || split.train.iter().chain(&split.validation).chain(&split.calibration).copied();
-    let sources: BTreeSet<String> = seen().map(|index| dataset.clips[index].source.clone()).collect();
+    let sources: BTreeSet<String> = seen().map(|index| dataset.clips[index].source.to_string()).collect();
     let run = CheckpointInfo {
         dataset: dataset.name.clone(),
         labels: dataset.labels.clone(),

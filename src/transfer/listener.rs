@@ -164,7 +164,9 @@ impl Listener {
     /// [`Error::Io`] when it is gone.
     pub fn identity(&self) -> Result<String> {
         let weights = match &self.weights {
-            Some(weights) => content::hash_file(&fs::canonicalize(weights).map_err(Error::io("read", weights))?)?,
+            Some(weights) => {
+                content::hash_file(&fs::canonicalize(weights).map_err(Error::io("read", weights))?)?.to_string()
+            }
             None => "untrained".into(),
         };
         Ok(match &self.network {

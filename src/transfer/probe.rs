@@ -164,7 +164,7 @@ impl HeardSet {
             let clip = &self.catalog.clips[index];
             let classes: Vec<&str> = clip.classes().map(|(name, _)| name).collect();
             let sound = content::hash_file(&self.catalog.path(clip))?;
-            texts.extend([clip.filename.clone(), clip.fold.to_string(), classes.join("\n"), sound]);
+            texts.extend([clip.filename.clone(), clip.fold.to_string(), classes.join("\n"), sound.to_string()]);
         }
         Ok(content::hash_texts(texts.iter().map(String::as_str)))
     }

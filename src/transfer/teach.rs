@@ -139,7 +139,7 @@ impl Taught {
         catalog.one_class_each()?;
         let mut taught = Taught::new(listener)?;
         let recordings = |label: &String| {
-            let own = catalog.clips.iter().filter(|clip| clip.category == *label && clip.fold != without_fold);
+            let own = catalog.clips.iter().filter(|clip| *clip.category == **label && clip.fold != without_fold);
             (label.clone(), own.take(n).map(|clip| catalog.path(clip)).collect())
         };
         taught.teach_together(&catalog.labels().iter().map(recordings).collect::<Vec<_>>())?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::files::text::Text;
+
 /// One labelled sound file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clip {
@@ -10,22 +12,22 @@ pub struct Clip {
     /// Cross-validation fold, counted from 1.
     pub fold: u32,
     /// Class name; of a recording with several the first.
-    pub category: String,
+    pub category: Text,
     /// Class number of `category`, `0..num_classes`.
     pub target: usize,
     /// What else the recording is, by class name and number; empty where each recording has one class.
-    pub further: Vec<(String, usize)>,
+    pub further: Vec<(Text, usize)>,
     /// Whether the clip belongs to the ESC-10 subset.
     pub esc10: bool,
     /// The recording the clip was cut from; clips of one source share a fold.
-    pub source: String,
+    pub source: Text,
 }
 
 impl Clip {
     /// All its classes by name and number, [`Clip::category`] first.
     pub fn classes(&self) -> impl Iterator<Item = (&str, usize)> {
-        let further = self.further.iter().map(|(category, target)| (category.as_str(), *target));
-        std::iter::once((self.category.as_str(), self.target)).chain(further)
+        let further = self.further.iter().map(|(category, target)| (&**category, *target));
+        std::iter::once((&*self.category, self.target)).chain(further)
     }
 
     /// Whether it is of a class.

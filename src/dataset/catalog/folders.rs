@@ -8,6 +8,7 @@ use super::folds;
 use super::splits;
 use super::walk::{Faults, Walk, audio_files};
 use crate::error::{Error, Result};
+use crate::files::text::Shared;
 
 /// What class folders hold.
 pub(super) struct Found {
@@ -32,11 +33,12 @@ pub(super) fn read(root: &Path) -> Result<Found> {
             splits::describe(&of_folder)
         ));
     }
+    let mut shared = Shared::default();
     let clip = |filename: &String| {
         let (top, below) = filename.split_once('/')?;
         let fold = of_folder.get(top).copied();
-        let category = if fold.is_some() { below.split_once('/')?.0 } else { top }.to_owned();
-        let (filename, source) = (filename.clone(), source_of(filename));
+        let category = if fold.is_some() { below.split_once('/')?.0 } else { top };
+        let (filename, category, source) = (filename.clone(), shared.of(category), source_of(filename).into());
         Some(Clip { filename, fold: fold.unwrap_or(0), category, target: 0, further: Vec::new(), esc10: false, source })
     };
     let mut clips: Vec<Clip> = files.iter().filter_map(clip).collect();

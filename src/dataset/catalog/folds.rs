@@ -1,7 +1,7 @@
 //! Cross-validation folds for a data set that comes without: stratified by class, sources kept whole, always the same.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
@@ -29,91 +29,102 @@ const SEED: u64 = 50;
 /// # Errors
 /// [`Error::Dataset`] when all clips come from one source.
 pub(super) fn assign(clips: &mut [Clip], root: &Path) -> Result<()> {
-    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    let mut class_sources: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-    for (index, clip) in clips.iter().enumerate() {
-        members.entry(&clip.source).or_default().push(index);
-        for (_, target) in clip.classes() {
-            class_sources.entry(target).or_default().insert(&clip.source);
-        }
+    // Numbers of clips, those of a source together, sources by name.
+    let mut by_source: Vec<u32> = (0..clips.len() as u32).collect();
+    by_source.sort_by(|a, b| clips[*a as usize].source.cmp(&clips[*b as usize].source));
+    let runs = by_source.chunk_by(|a, b| clips[*a as usize].source == clips[*b as usize].source);
+    let mut counts = Counts::default();
+    let mut n_sources: BTreeMap<usize, usize> = BTreeMap::new();
+    for members in runs.clone() {
+        counts.of(members, clips).iter().for_each(|(class, _)| *n_sources.entry(*class).or_default() += 1);
     }
-    if members.len() < 2 {
+    if runs.clone().nth(1).is_none() {
         return Err(Error::Dataset {
             root: root.to_path_buf(),
             expected: "clips of two recordings or more, to test on one that was not trained on".into(),
-            found: format!("{}", members.len()),
+            found: format!("{}", runs.count()),
             next: "Add recordings, or correct the column `source`.".into(),
         });
     }
-    let smallest = class_sources.values().map(BTreeSet::len).min().unwrap_or(0);
-    let num_folds = smallest.clamp(2, MAX_FOLDS);
+    let num_folds = n_sources.values().min().copied().unwrap_or(0).clamp(2, MAX_FOLDS);
 
     let mut sources: Vec<Source> =
-        members.into_iter().map(|(name, clips_of)| Source::new(name, clips_of, clips, num_folds)).collect();
+        runs.map(|members| Source::new(&clips[members[0] as usize].source, members, num_folds)).collect();
     sources.sort_by_key(|source| source.rank);
     let mut folds = vec![Fold::default(); num_folds];
     for source in &sources {
-        folds[source.fold].add(source);
+        folds[usize::from(source.fold)].add(counts.of(source.members, clips));
     }
     let mut moved = true;
     while moved {
         moved = false;
         for source in &mut sources {
-            let better = source.preferred.iter().copied().find(|&to| source.evens_out(&folds[source.fold], &folds[to]));
-            if let Some(to) = better {
-                folds[source.fold].remove(source);
-                folds[to].add(source);
-                source.fold = to;
+            let (of_class, from) = (counts.of(source.members, clips), usize::from(source.fold));
+            let mut preferred = source.preferred[..num_folds].iter().map(|fold| usize::from(*fold));
+            if let Some(to) = preferred.find(|&to| evens_out(of_class, &folds[from], &folds[to])) {
+                folds[from].remove(of_class);
+                folds[to].add(of_class);
+                source.fold = to as u8;
                 moved = true;
             }
         }
     }
-    for source in sources {
-        for index in source.members {
-            clips[index].fold = source.fold as u32 + 1;
-        }
+    let places: Vec<(u32, u8)> =
+        sources.iter().flat_map(|source| source.members.iter().map(|member| (*member, source.fold))).collect();
+    for (clip, fold) in places {
+        clips[clip as usize].fold = u32::from(fold) + 1;
     }
     Ok(())
 }
 
+/// Clips by class, counted anew for whoever asks: of a million sources that would be much to keep.
+#[derive(Default)]
+struct Counts(Vec<(usize, usize)>);
+
+impl Counts {
+    /// Classes of some clips, each with how many of them are of it.
+    fn of(&mut self, members: &[u32], clips: &[Clip]) -> &[(usize, usize)] {
+        self.0.clear();
+        for (_, target) in members.iter().flat_map(|member| clips[*member as usize].classes()) {
+            match self.0.iter_mut().find(|(class, _)| *class == target) {
+                Some((_, n)) => *n += 1,
+                None => self.0.push((target, 1)),
+            }
+        }
+        &self.0
+    }
+}
+
 /// A recording, all of whose clips share a fold.
-struct Source {
-    /// Indices of its clips.
-    members: Vec<usize>,
-    /// Its clips by class.
-    of_class: BTreeMap<usize, usize>,
+struct Source<'a> {
+    /// Numbers of its clips.
+    members: &'a [u32],
     /// When it is asked to move, drawn from its name.
     rank: u64,
     /// The folds in its own order, drawn from its name.
-    preferred: Vec<usize>,
-    fold: usize,
+    preferred: [u8; MAX_FOLDS],
+    fold: u8,
 }
 
-impl Source {
-    fn new(name: &str, members: Vec<usize>, clips: &[Clip], num_folds: usize) -> Self {
-        let mut of_class = BTreeMap::new();
-        for &index in &members {
-            for (_, target) in clips[index].classes() {
-                *of_class.entry(target).or_default() += 1;
-            }
-        }
+impl<'a> Source<'a> {
+    fn new(name: &str, members: &'a [u32], num_folds: usize) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED ^ fnv1a(name.as_bytes()));
         let rank = rng.random();
         // Drawn for all folds, so that the first ones keep their order when there are more.
         let drawn: [u64; MAX_FOLDS] = rng.random();
-        let mut preferred: Vec<usize> = (0..num_folds).collect();
-        preferred.sort_by_key(|&fold| Reverse(drawn[fold]));
-        Source { members, of_class, rank, fold: preferred[0], preferred }
+        let mut preferred = [0, 1, 2, 3, 4];
+        preferred[..num_folds].sort_by_key(|&fold| Reverse(drawn[usize::from(fold)]));
+        Source { members, rank, fold: preferred[0], preferred }
     }
+}
 
-    /// Whether a move lowers the sum of squared clips per class and fold; or leaves it, and fills an empty fold.
-    fn evens_out(&self, from: &Fold, to: &Fold) -> bool {
-        let count = |fold: &Fold, class| fold.of_class.get(class).copied().unwrap_or(0) as i64;
-        // a² + b² − (a − n)² − (b + n)² = 2n (a − n − b)
-        let gain: i64 =
-            self.of_class.iter().map(|(class, &n)| n as i64 * (count(from, class) - n as i64 - count(to, class))).sum();
-        gain > 0 || (gain == 0 && to.num_sources == 0 && from.num_sources > 1)
-    }
+/// Whether a move of a source lowers the sum of squared clips per class and fold; or leaves it, and fills an empty fold.
+fn evens_out(of_class: &[(usize, usize)], from: &Fold, to: &Fold) -> bool {
+    let count = |fold: &Fold, class| fold.of_class.get(class).copied().unwrap_or(0) as i64;
+    // a² + b² − (a − n)² − (b + n)² = 2n (a − n − b)
+    let gain: i64 =
+        of_class.iter().map(|(class, n)| *n as i64 * (count(from, class) - *n as i64 - count(to, class))).sum();
+    gain > 0 || (gain == 0 && to.num_sources == 0 && from.num_sources > 1)
 }
 
 /// What a fold holds so far.
@@ -125,16 +136,16 @@ struct Fold {
 }
 
 impl Fold {
-    fn add(&mut self, source: &Source) {
+    fn add(&mut self, of_class: &[(usize, usize)]) {
         self.num_sources += 1;
-        for (class, n) in &source.of_class {
+        for (class, n) in of_class {
             *self.of_class.entry(*class).or_default() += n;
         }
     }
 
-    fn remove(&mut self, source: &Source) {
+    fn remove(&mut self, of_class: &[(usize, usize)]) {
         self.num_sources -= 1;
-        for (class, n) in &source.of_class {
+        for (class, n) in of_class {
             *self.of_class.entry(*class).or_default() -= n;
         }
     }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::folder_of;
 use crate::error::{Error, Result};
+use crate::files::text::Text;
 
 pub use clip::Clip;
 use clip::number_from_zero;
@@ -180,10 +181,10 @@ impl Catalog {
         for group in groups {
             let members: BTreeSet<&str> = group.iter().map(String::as_str).collect();
             let of_group = |clip: &&Clip| members.contains(clip.filename.as_str());
-            let joined: BTreeSet<String> = self.clips.iter().filter(of_group).map(|clip| clip.source.clone()).collect();
+            let joined: BTreeSet<Text> = self.clips.iter().filter(of_group).map(|clip| clip.source.clone()).collect();
             let Some(name) = joined.first().cloned() else { continue };
             let name_of = |clip: &Clip| if joined.contains(&clip.source) { name.clone() } else { clip.source.clone() };
-            let sources = |of: &dyn Fn(&Clip) -> String, target: usize| -> usize {
+            let sources = |of: &dyn Fn(&Clip) -> Text, target: usize| -> usize {
                 let of_class = self.clips.iter().filter(|clip| clip.is_of(target));
                 of_class.map(of).collect::<BTreeSet<_>>().len()
             };

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::clip::Clip;
@@ -46,14 +47,17 @@ pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<PathBuf> {
     let folders: Vec<&str> =
         [""].into_iter().chain(AUDIO_FOLDERS).filter(|folder| root.join(folder).is_dir()).collect();
     let has = |folder: &str, clip: &Clip| root.join(folder).join(&clip.filename).is_file();
-    let n_files = |folder: &str| clips.iter().filter(|clip| has(folder, clip)).count();
+    let n_files = |folder: &str| clips.par_iter().filter(|clip| has(folder, clip)).count();
     // Of folders with equally many the first.
-    let home = folders.iter().copied().rev().max_by_key(|folder| n_files(folder)).unwrap_or("");
+    let home = match folders[..] {
+        [only] => only,
+        _ => folders.iter().copied().rev().max_by_key(|folder| n_files(folder)).unwrap_or(""),
+    };
     let place = |clip: &Clip| match has(home, clip) {
         true => Some(home),
         false => folders.iter().copied().find(|folder| has(folder, clip)),
     };
-    let places: Vec<Option<&str>> = clips.iter().map(place).collect();
+    let places: Vec<Option<&str>> = clips.par_iter().map(place).collect();
     if places.iter().all(Option::is_some) && places.iter().flatten().all(|folder| *folder == home) {
         return Ok(root.join(home));
     }

@@ -12,9 +12,10 @@ use super::places::stem;
 use super::splits;
 use super::walk::audio_files;
 use crate::error::{Error, Result};
+use crate::files::text::{Shared, Text};
 
-/// The largest table read, in bytes: about a million clips. ESC-50's has 94 kB.
-const MAX_BYTES: u64 = 64 << 20;
+/// The largest table read, in bytes: some ten million clips. ESC-50's has 94 kB.
+const MAX_BYTES: u64 = 1 << 30;
 /// How much of an unknown CSV file is read to see its header.
 const HEADER_BYTES: u64 = 64 << 10;
 
@@ -92,13 +93,13 @@ impl Columns {
 struct Entry {
     line: u64,
     clip: Clip,
-    fold: String,
-    target: String,
+    fold: Text,
+    target: Text,
 }
 
 /// What stands in the column `category`, each text once.
 fn categories(entries: &[Entry]) -> BTreeSet<&str> {
-    entries.iter().map(|entry| entry.clip.category.as_str()).collect()
+    entries.iter().map(|entry| &*entry.clip.category).collect()
 }
 
 /// Rows looked at to see whether a table lists files that are there.
@@ -178,14 +179,14 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
 
     let has_fold = columns.has(FOLD);
     let mut entries = Vec::new();
-    let mut record = csv::StringRecord::new();
+    let (mut record, mut shared) = (csv::StringRecord::new(), Shared::default());
     while reader.read_record(&mut record).map_err(|error| table.unreadable(error))? {
         // A spreadsheet leaves rows of nothing but separators.
         if record.iter().all(str::is_empty) {
             continue;
         }
         let line = record.position().map_or(0, csv::Position::line);
-        entries.push(table.entry(line, &record, &columns)?);
+        entries.push(table.entry(line, &record, &columns, &mut shared)?);
     }
     if has_fold {
         notes.extend(table.number_folds(&mut entries)?);
@@ -197,7 +198,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         cells = Cells::of(&texts, columns.are_plural(&headers));
         notes.extend(cells.note(&texts));
     }
-    table.split_labels(&mut entries, cells)?;
+    table.split_labels(&mut entries, cells, &mut shared)?;
     // One number a row says nothing of several labels.
     let has_target = columns.has(TARGET) && cells == Cells::One;
     if columns.has(TARGET) && !has_target {
@@ -211,6 +212,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         table.keep_sources_whole(&mut entries, layout)?;
     }
     let mut clips: Vec<Clip> = entries.into_iter().map(|entry| entry.clip).collect();
+    clips.shrink_to_fit();
     if has_target {
         number_from_zero(&mut clips)
     } else {
@@ -266,7 +268,7 @@ impl Table<'_> {
         }
     }
 
-    fn entry(&self, line: u64, record: &csv::StringRecord, columns: &Columns) -> Result<Entry> {
+    fn entry(&self, line: u64, record: &csv::StringRecord, columns: &Columns, shared: &mut Shared) -> Result<Entry> {
         let wrong = |expected: &str, found: &str| self.error(Some(line), expected, format!("`{found}`"));
         let get = |column: usize| columns.get(record, column).unwrap_or_default();
         let (file, category) = (get(FILENAME), get(CATEGORY));
@@ -281,14 +283,14 @@ impl Table<'_> {
             other => return Err(wrong("esc10 True or False", other)),
         };
         let source = SOURCES.iter().filter_map(|column| columns.get(record, *column)).find(|source| !source.is_empty());
-        let source = source.map_or_else(|| source_of(&filename), str::to_owned);
-        let category = category.to_owned();
+        let source = source.map_or_else(|| source_of(&filename).into(), Text::from);
+        let category = shared.of(category);
         let clip = Clip { filename, fold: 0, category, target: 0, further: Vec::new(), esc10, source };
-        Ok(Entry { line, clip, fold: get(FOLD).to_owned(), target: get(TARGET).to_owned() })
+        Ok(Entry { line, clip, fold: shared.of(get(FOLD)), target: shared.of(get(TARGET)) })
     }
 
     /// Makes labels of the cells of the column `category`.
-    fn split_labels(&self, entries: &mut [Entry], cells: Cells) -> Result<()> {
+    fn split_labels(&self, entries: &mut [Entry], cells: Cells, shared: &mut Shared) -> Result<()> {
         for Entry { line, clip, .. } in entries {
             let Some(mut labels) = cells.split(&clip.category) else {
                 let found = format!("`{}`", clip.category);
@@ -301,8 +303,8 @@ impl Table<'_> {
                     found,
                 ));
             };
-            clip.category = labels.remove(0);
-            clip.further = labels.into_iter().map(|label| (label, 0)).collect();
+            clip.category = shared.of(&labels.remove(0));
+            clip.further = labels.iter().map(|label| (shared.of(label), 0)).collect();
         }
         Ok(())
     }
@@ -317,19 +319,19 @@ impl Table<'_> {
 
     /// Gives every clip the number of the fold that its row names; tells how, where they are not numbers from 1.
     fn number_folds(&self, entries: &mut [Entry]) -> Result<Option<String>> {
-        let names: BTreeSet<&str> = entries.iter().map(|entry| entry.fold.as_str()).collect();
+        let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.fold).collect();
         let Some(folds) = splits::numbered(&names) else {
             // The first row that is not as the one before it, or by itself no fold.
-            let alone = |entry: &&Entry| splits::numbered(&BTreeSet::from([entry.fold.as_str()])).is_none();
+            let alone = |entry: &&Entry| splits::numbered(&BTreeSet::from([&*entry.fold])).is_none();
             let odd = entries.iter().find(alone).or(entries.last());
-            let (line, found) = odd.map_or((None, String::new()), |entry| (Some(entry.line), entry.fold.clone()));
+            let (line, found) = odd.map_or((None, String::new()), |entry| (Some(entry.line), entry.fold.to_string()));
             let expected = "a fold counted from 0 or 1 in every row, or train, validation and test, or fold1, fold2, …";
             let all = names.iter().copied().take(10).collect::<Vec<_>>().join(", ");
             return Err(self.error(line, expected, format!("`{found}` (in the whole table: {all})")));
         };
         let is_plain = folds.iter().all(|(name, fold)| *name == fold.to_string());
         let note = (!is_plain).then(|| format!("folds: {}", splits::describe(&folds)));
-        let numbers: Vec<u32> = entries.iter().map(|entry| folds[entry.fold.as_str()]).collect();
+        let numbers: Vec<u32> = entries.iter().map(|entry| folds[&*entry.fold]).collect();
         entries.iter_mut().zip(numbers).for_each(|(entry, fold)| entry.clip.fold = fold);
         Ok(note)
     }
@@ -386,7 +388,7 @@ impl Table<'_> {
             return Ok(());
         }
         for Entry { clip, .. } in entries.iter_mut().filter(|entry| split.contains(&entry.clip.source)) {
-            clip.source = format!("{}/{}", clip.source, clip.category);
+            clip.source = format!("{}/{}", clip.source, clip.category).into();
         }
         // Now that classes are told apart, what is still split is a contradiction.
         self.keep_sources_whole(entries, Layout::Plain)

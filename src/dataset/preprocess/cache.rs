@@ -1,108 +1,177 @@
-//! What recordings became, now or in an earlier run.
+//! The spectrograms that an earlier run left, or another process of this one.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use rayon::prelude::*;
+
+use super::recording::{Recording, Spectrogram};
+use super::shards;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
 use crate::error::{Error, Result};
-use crate::files::content;
-use crate::front_end::features::Scale;
+use crate::files::text::Text;
+use crate::files::{content, npy};
 
-/// What a recording became; what the catalogue knows of it stays there alone, so that thousands take little memory.
-#[derive(Clone)]
-pub(super) struct Recording {
-    pub file_xxh3: String,
-    pub file_stamp: String,
-    pub spectrograms: Vec<Spectrogram>,
-    /// Windows that were left out because nothing sounds in them, where it was computed now.
-    pub n_silent: usize,
-}
-
-#[derive(Clone)]
-pub(super) struct Spectrogram {
-    pub npy: String,
-    pub start_s: f32,
-    pub n_mels: usize,
-    pub n_frames: usize,
-    pub scale: Scale,
-}
-
-/// The rows of `metadata.csv` for the recordings there are.
-pub(super) fn rows(catalog: &Catalog, recordings: &[Option<Recording>]) -> impl Iterator<Item = ProcessedClip> {
-    let present =
-        catalog.clips.iter().zip(recordings).filter_map(|(clip, recording)| Some((clip, recording.as_ref()?)));
-    present.flat_map(|(clip, recording)| {
-        recording.spectrograms.iter().map(|spectrogram| ProcessedClip {
-            npy: spectrogram.npy.clone(),
-            filename: clip.filename.clone(),
-            fold: clip.fold,
-            target: clip.target,
-            category: clip.category.clone(),
-            source: clip.source.clone(),
-            start_s: spectrogram.start_s,
-            n_mels: spectrogram.n_mels,
-            n_frames: spectrogram.n_frames,
-            mean_db: spectrogram.scale.mean_db,
-            std_db: spectrogram.scale.std_db,
-            file_xxh3: recording.file_xxh3.clone(),
-            file_stamp: recording.file_stamp.clone(),
-        })
-    })
-}
-
-/// The spectrograms an earlier run left.
+/// What there is of a data set's spectrograms.
 pub(super) struct Cache {
-    /// What each recording became; empty when it was made from another data set or with other settings.
-    good: HashMap<String, Recording>,
-    /// Every `.npy` the old table lists.
-    npys: Vec<String>,
+    /// What each recording of the catalogue became, as far as it would become the same now.
+    pub recordings: Vec<Option<Recording>>,
+    /// Files of spectrograms that may be of no use any more.
+    stale: HashSet<Text>,
 }
 
 impl Cache {
-    /// Reads the old table; a damaged one counts as none.
-    pub fn open(dir: &Path, origin: &Origin) -> Result<Self> {
-        let rows = metadata::read(&dir.join(METADATA_FILE)).unwrap_or_default();
-        let npys = rows.iter().map(|row| row.npy.clone()).collect();
-        let mut good: HashMap<String, Recording> = HashMap::new();
-        if Origin::read(dir).is_ok_and(|old| old.makes_the_same(origin)) {
-            for row in rows {
-                let ProcessedClip { npy, filename, start_s, n_mels, n_frames, file_xxh3, file_stamp, .. } = row;
-                let recording = Recording { file_xxh3, file_stamp, spectrograms: Vec::new(), n_silent: 0 };
-                let spectrograms = &mut good.entry(filename).or_insert(recording).spectrograms;
-                let scale = Scale { mean_db: row.mean_db, std_db: row.std_db };
-                spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale });
+    /// Reads what is there of a part of the recordings; a damaged table counts as none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be read.
+    pub fn open(dir: &Path, origin: &Origin, catalog: &Catalog, part: &[bool]) -> Result<Self> {
+        let names = shards::names_in(dir)?;
+        let mut stale: HashSet<Text> = names.iter().map(|name| name.as_str().into()).collect();
+        let mut recordings: Vec<Option<Recording>> = (0..catalog.clips.len()).map(|_| None).collect();
+        let mut places = Places { catalog, next: 0, all: None };
+        let is_ours = |index: &usize| part[*index];
+        let same = Origin::read(dir).is_ok_and(|old| old.makes_the_same(origin));
+        let mut lens = HashMap::new();
+        for row in intact(&dir.join(METADATA_FILE)) {
+            let place = if same { places.of(&row.filename).filter(is_ours) } else { None };
+            match place {
+                Some(index) => {
+                    note_shard(dir, &row, &mut lens);
+                    let recording = recordings[index].get_or_insert_with(|| Recording::of(&row));
+                    recording.spectrograms.push(Spectrogram::of(&row));
+                }
+                None => _ = stale.insert(row.npy),
             }
         }
-        Ok(Cache { good, npys })
+        recordings.iter_mut().flatten().for_each(|recording| recording.spectrograms.shrink_to_fit());
+        stale.extend(keep_good(dir, catalog, &mut recordings, &lens));
+
+        // What the table does not have, a run that did not end may have made.
+        let prefix = shards::prefix(origin);
+        for table in names.iter().filter(|name| name.starts_with(&prefix) && shards::is_table(name)) {
+            let mut found: HashMap<usize, Recording> = HashMap::new();
+            for row in intact(&dir.join(table)) {
+                let place = places.of(&row.filename).filter(is_ours);
+                if let Some(index) = place.filter(|index| recordings[*index].is_none()) {
+                    note_shard(dir, &row, &mut lens);
+                    let recording = found.entry(index).or_insert_with(|| Recording::of(&row));
+                    recording.spectrograms.push(Spectrogram::of(&row));
+                }
+            }
+            for (index, recording) in found {
+                let path = catalog.path(&catalog.clips[index]);
+                recordings[index] = still_good(dir, recording, &path, &lens).ok();
+            }
+        }
+        Ok(Cache { recordings, stale })
     }
 
-    /// What a recording became, if its file holds what it held and its spectrograms are all there.
-    pub fn still_good(&self, dir: &Path, clip: &Clip, path: &Path) -> Option<Recording> {
-        let recording = self.good.get(&clip.filename)?;
-        let whole = |spectrogram: &Spectrogram| {
-            let n_values = spectrogram.n_mels.saturating_mul(spectrogram.n_frames);
-            let data_bytes = n_values.saturating_mul(size_of::<f32>()) as u64;
-            fs::metadata(dir.join(&spectrogram.npy)).is_ok_and(|npy| npy.len() > data_bytes)
-        };
-        let file_stamp = content::stamp(path).ok()?;
-        let unchanged = content::hash_file(path).is_ok_and(|hash| hash == recording.file_xxh3);
-        (unchanged && recording.spectrograms.iter().all(whole)).then(|| Recording { file_stamp, ..recording.clone() })
-    }
-
-    /// Removes the spectrograms of recordings that are no longer part of the data set.
-    pub fn remove_orphans(&self, dir: &Path, recordings: &[Option<Recording>]) -> Result<()> {
-        let spectrograms = recordings.iter().flatten().flat_map(|recording| &recording.spectrograms);
-        let kept: HashSet<&str> = spectrograms.map(|spectrogram| spectrogram.npy.as_str()).collect();
-        for npy in self.npys.iter().filter(|npy| !kept.contains(npy.as_str())) {
-            let path = dir.join(npy);
+    /// Removes the files that hold no spectrogram of the data set as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn remove_orphans(mut stale: Stale, dir: &Path, recordings: &[Option<Recording>]) -> Result<()> {
+        for spectrogram in recordings.iter().flatten().flat_map(|recording| &recording.spectrograms) {
+            stale.0.remove(&spectrogram.npy);
+        }
+        // Tables of shards that were finished meanwhile have their rows in the table of all.
+        let tables = shards::names_in(dir)?.into_iter().filter(|name| shards::is_table(name));
+        for name in stale.0.into_iter().chain(tables.map(Text::from)) {
+            let path = dir.join(&*name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("remove", &path)(error)),
                 _ => (),
             }
         }
         Ok(())
+    }
+
+    /// The recordings, and what may be removed in the end.
+    pub fn into_parts(self) -> (Vec<Option<Recording>>, Stale) {
+        (self.recordings, Stale(self.stale))
+    }
+}
+
+/// Files that may be of no use any more.
+pub(super) struct Stale(HashSet<Text>);
+
+/// The rows of a table up to the first that is damaged; of none that is not there.
+fn intact(path: &Path) -> impl Iterator<Item = ProcessedClip> {
+    metadata::rows(path).into_iter().flatten().map_while(Result::ok)
+}
+
+/// Where recordings stand in the catalogue, whose order tables keep.
+struct Places<'a> {
+    catalog: &'a Catalog,
+    next: usize,
+    all: Option<HashMap<&'a str, u32>>,
+}
+
+impl Places<'_> {
+    fn of(&mut self, filename: &str) -> Option<usize> {
+        let is_at = |index: usize| self.catalog.clips.get(index).is_some_and(|clip| clip.filename == filename);
+        // A recording may have many rows.
+        let near = [self.next, self.next.wrapping_sub(1)].into_iter().find(|index| is_at(*index));
+        let place = near.or_else(|| {
+            let clips = self.catalog.clips.iter().zip(0..);
+            let all = self.all.get_or_insert_with(|| clips.map(|(clip, n)| (clip.filename.as_str(), n)).collect());
+            all.get(filename).map(|index| *index as usize)
+        });
+        self.next = place.map_or(self.next, |index| index + 1);
+        place
+    }
+}
+
+/// How many spectrograms a shard has, the first time that it is met; none where it is damaged.
+fn note_shard(dir: &Path, row: &ProcessedClip, lens: &mut HashMap<Text, usize>) {
+    if row.row.is_some() && !lens.contains_key(&row.npy) {
+        let len = npy::stack_len(&dir.join(&*row.npy), (row.n_mels, row.n_frames)).unwrap_or(0);
+        lens.insert(row.npy.clone(), len);
+    }
+}
+
+/// Leaves those recordings whose files hold what they held and whose spectrograms are all there, and tells the files of the others.
+fn keep_good(
+    dir: &Path,
+    catalog: &Catalog,
+    recordings: &mut [Option<Recording>],
+    lens: &HashMap<Text, usize>,
+) -> Vec<Text> {
+    let check = |(clip, recording): (&Clip, &mut Option<Recording>)| match recording.take() {
+        None => Vec::new(),
+        Some(found) => match still_good(dir, found, &catalog.path(clip), lens) {
+            Ok(good) => {
+                *recording = Some(good);
+                Vec::new()
+            }
+            Err(bad) => bad.spectrograms.into_iter().map(|spectrogram| spectrogram.npy).collect(),
+        },
+    };
+    catalog.clips.par_iter().zip(recordings).flat_map_iter(check).collect()
+}
+
+/// What a recording became with the stamp that its file has now, or what it was if that is of no use any more.
+fn still_good(
+    dir: &Path,
+    recording: Recording,
+    path: &Path,
+    lens: &HashMap<Text, usize>,
+) -> Result<Recording, Recording> {
+    let whole = |spectrogram: &Spectrogram| match spectrogram.row {
+        Some(row) => lens.get(&spectrogram.npy).is_some_and(|len| (row as usize) < *len),
+        None => {
+            let data_bytes = u64::from(spectrogram.n_mels) * u64::from(spectrogram.n_frames) * size_of::<f32>() as u64;
+            fs::metadata(dir.join(&*spectrogram.npy)).is_ok_and(|npy| npy.len() > data_bytes)
+        }
+    };
+    let Ok(file_stamp) = content::stamp(path) else { return Err(recording) };
+    let unchanged = content::hash_file(path).is_ok_and(|hash| hash == recording.file_xxh3);
+    match unchanged && recording.spectrograms.iter().all(whole) {
+        true => Ok(Recording { file_stamp, ..recording }),
+        false => Err(recording),
     }
 }

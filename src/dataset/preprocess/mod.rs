@@ -1,74 +1,28 @@
-//! Recordings → normalised log-mel spectrograms on disk: one `.npy` per clip, and `metadata.csv`.
+//! Recordings → normalised log-mel spectrograms on disk: one `.npy` per clip, or of very many recordings shards of them, and `metadata.csv`.
 
 mod windows;
 mod names;
+mod recording;
+mod shards;
 mod cache;
 mod spectrograms;
+mod workers;
+mod report;
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::collections::HashSet;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
-
-use rayon::prelude::*;
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::dataset::acquire;
 use crate::dataset::catalog::Catalog;
 use crate::dataset::metadata::{self, METADATA_FILE, Origin};
 use crate::error::{Error, Result};
-use crate::files::progress::{Progress, Unit};
-use crate::front_end::features::FeatureExtractor;
-use cache::{Cache, Recording, rows};
-use names::NpyNames;
-use spectrograms::process;
+use cache::Cache;
+use recording::{Recording, rows};
+pub use report::PreprocessReport;
 pub use windows::{Windows, clips_of};
-
-/// What the stage did.
-#[derive(Debug, Default)]
-pub struct PreprocessReport {
-    /// Recordings read and turned into spectrograms now.
-    pub computed: usize,
-    /// Recordings whose spectrograms were still good.
-    pub reused: usize,
-    /// Spectrograms in `metadata.csv`.
-    pub spectrograms: usize,
-    /// Windows of long recordings computed now that were left out because nothing sounds in them.
-    pub silent: usize,
-    /// Recordings left out, with the reason.
-    pub failed: Vec<(String, Error)>,
-    /// Time taken by telling what every recording holds; part of `elapsed`.
-    pub compared: Duration,
-    /// Time taken.
-    pub elapsed: Duration,
-}
-
-impl fmt::Display for PreprocessReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let elapsed_s = self.elapsed.as_secs_f64();
-        write!(
-            f,
-            "{} spectrograms: {} recordings computed, {} reused, {} failed, in {elapsed_s:.1} s",
-            self.spectrograms,
-            self.computed,
-            self.reused,
-            self.failed.len()
-        )?;
-        if self.reused > 0 {
-            write!(f, ", {:.2} s of it to compare what the files hold", self.compared.as_secs_f64())?;
-        }
-        if self.silent > 0 {
-            write!(f, "\n  left out {} windows of long recordings in which nothing sounds", self.silent)?;
-        }
-        for (filename, error) in &self.failed {
-            write!(f, "\n  left out {filename}: {error}")?;
-        }
-        Ok(())
-    }
-}
 
 /// Runs the stage with one worker per core; only what changed since the last run is computed.
 ///
@@ -96,35 +50,48 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let catalog = acquire::open_catalog(config)?;
     let dir = &config.data.processed_dir;
     let started = Instant::now();
-    let old = Cache::open(dir, &Origin::new(config))?;
-    let known = catalog.clips.par_iter().map(|clip| old.still_good(dir, clip, &catalog.path(clip)));
-    let recordings: Vec<_> = known.collect();
+    let all = vec![true; catalog.clips.len()];
+    let (recordings, stale) = Cache::open(dir, &Origin::new(config), &catalog, &all)?.into_parts();
     let compared = started.elapsed();
-    let jobs: Vec<usize> = (0..recordings.len()).filter(|index| recordings[*index].is_none()).collect();
     // While spectrograms are being replaced, the table lists those alone that stay, and its origin says that it is not whole: an
     // interrupted run leaves no row that lies, and nothing to train on.
     Origin::new(config).write(dir)?;
     metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
+    let (done, n_jobs) = workers::run(config, &catalog, recordings, &all, "all", n_workers)?;
+    let recordings = done.recordings;
 
-    let progress = Progress::new("preprocess", Unit::Items("clips"), Some(jobs.len() as u64));
-    let done = Mutex::new(Done { recordings, failed: BTreeMap::new(), progress });
-    run_workers(config, &catalog, &jobs, n_workers, &done)?;
-    let Done { recordings, failed, progress } = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !jobs.is_empty() {
-        progress.finish();
-    }
-
-    let mut report = PreprocessReport { reused: catalog.clips.len() - jobs.len(), compared, ..Default::default() };
-    report.failed = failed.into_iter().map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
-    report.computed = jobs.len() - report.failed.len();
-    report.silent = jobs.iter().filter_map(|index| Some(recordings[*index].as_ref()?.n_silent)).sum();
-    report.spectrograms = recordings.iter().flatten().map(|recording| recording.spectrograms.len()).sum();
+    let mut report = PreprocessReport { reused: catalog.clips.len() - n_jobs, compared, ..Default::default() };
+    let failed = done.failed.into_iter();
+    report.failed = failed.map(|(index, error)| (catalog.clips[index].filename.clone(), error)).collect();
+    report.computed = n_jobs - report.failed.len();
+    report.silent = recordings.iter().flatten().map(|recording| recording.n_silent).sum();
+    let spectrograms = || recordings.iter().flatten().flat_map(|recording| &recording.spectrograms);
+    report.spectrograms = spectrograms().count();
+    report.shards = spectrograms().filter(|one| one.row.is_some()).map(|one| &one.npy).collect::<HashSet<_>>().len();
     metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
-    old.remove_orphans(dir, &recordings)?;
+    Cache::remove_orphans(stale, dir, &recordings)?;
     check_classes(&catalog, &recordings, &report.failed)?;
     Origin { catalog: Some(metadata::fingerprint(&catalog)), ..Origin::new(config) }.write(dir)?;
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// The part of the stage that process `rank` of `size` has: shards, which [`preprocess`] takes up when all have done theirs. Where spectrograms are not kept in shards there is nothing to do. Returns how many recordings were computed; one that
+/// cannot be read is left to [`preprocess`], which tells it.
+///
+/// # Errors
+/// As [`preprocess`].
+pub fn preprocess_part(config: &Config, (rank, size): (usize, usize), n_workers: usize) -> Result<usize> {
+    config.validate()?;
+    let catalog = acquire::open_catalog(config)?;
+    if !workers::in_shards(config, &catalog) {
+        return Ok(0);
+    }
+    let is_ours = workers::part_of(config, &catalog, (rank, size));
+    let known = Cache::open(&config.data.processed_dir, &Origin::new(config), &catalog, &is_ours)?;
+    let name = format!("part{rank}");
+    let (done, n_jobs) = workers::run(config, &catalog, known.recordings, &is_ours, &name, n_workers)?;
+    Ok(n_jobs - done.failed.len())
 }
 
 /// Refuses a data set of which a whole class could not be read: its number would have no meaning, or the others would be told
@@ -135,13 +102,13 @@ fn check_classes(catalog: &Catalog, recordings: &[Option<Recording>], failed: &[
         .iter()
         .zip(recordings)
         .filter(|(_, recording)| recording.is_some())
-        .map(|(clip, _)| clip.category.as_str())
+        .map(|(clip, _)| &*clip.category)
         .collect();
     let Some(missing) = catalog.labels().into_iter().find(|label| !read.contains(label.as_str())) else {
         return Ok(());
     };
     let of_class: HashSet<&str> =
-        catalog.clips.iter().filter(|clip| clip.category == missing).map(|clip| clip.filename.as_str()).collect();
+        catalog.clips.iter().filter(|clip| *clip.category == missing).map(|clip| clip.filename.as_str()).collect();
     let reason = failed.iter().find(|(filename, _)| of_class.contains(filename.as_str()));
     let reason = reason.map_or(String::new(), |(filename, error)| format!(", {filename} the first: {error}"));
     Err(Error::Dataset {
@@ -150,45 +117,4 @@ fn check_classes(catalog: &Catalog, recordings: &[Option<Recording>], failed: &[
         found: format!("none of the {} of class {missing:?}{reason}", of_class.len()),
         next: "Replace these recordings, or take the class out of the data set, and run \"Preprocess\" again.".into(),
     })
-}
-
-/// What the workers fill in, one entry per recording of the catalogue.
-struct Done {
-    recordings: Vec<Option<Recording>>,
-    failed: BTreeMap<usize, Error>,
-    progress: Progress,
-}
-
-/// Every worker owns an extractor and takes the next recording until none is left; a full disk or folder stops all.
-fn run_workers(config: &Config, catalog: &Catalog, jobs: &[usize], n_workers: usize, done: &Mutex<Done>) -> Result<()> {
-    let names = NpyNames::new(catalog);
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<()> {
-        let mut extractor = FeatureExtractor::new(&config.features)?;
-        while let Some(&index) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let clip = &catalog.clips[index];
-            let outcome = process(config, &catalog.path(clip), &names.of(clip), &mut extractor);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            match outcome {
-                Ok(recording) => done.recordings[index] = Some(recording),
-                Err(error) if cannot_write(&error) => {
-                    next.store(jobs.len(), Ordering::Relaxed);
-                    return Err(error);
-                }
-                Err(error) => _ = done.failed.insert(index, error),
-            }
-            done.progress.add(1);
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_workers.clamp(1, jobs.len().max(1))).map(|_| scope.spawn(work)).collect();
-        let mut joined = workers.into_iter().map(|worker| worker.join());
-        joined.try_for_each(|worker| worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
-}
-
-/// Whether an error lies in the processed folder, where the next recording would meet it again.
-fn cannot_write(error: &Error) -> bool {
-    matches!(error, Error::Io { action: "write" | "create" | "create folder", .. })
 }

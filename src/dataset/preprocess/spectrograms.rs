@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use super::cache::{Recording, Spectrogram};
+use ndarray::Array2;
+
+use super::recording::{Recording, Spectrogram};
+use super::shards::ShardWriter;
 use super::windows::{Windows, clips_of};
 use crate::config::{Config, LongClips};
 use crate::dataset::measure::{SILENCE_DBFS, loudest_dbfs};
 use crate::error::{Error, Result};
+use crate::files::text::Text;
 use crate::files::{content, npy};
 use crate::front_end::audio::{self, Listen};
 use crate::front_end::features::FeatureExtractor;
@@ -15,43 +19,75 @@ use crate::front_end::resample::Running;
 /// A file larger than this, in bytes, is read block by block: an hour of it in memory would be a thread's whole share.
 const LARGE: u64 = 64 << 20;
 
-/// Reads a recording and leaves its spectrograms under `name` and that name with numbers.
+/// Where the spectrograms of a recording go.
+pub(super) enum Sink<'a> {
+    /// Files in a folder, under a name and that name with numbers.
+    Files { dir: &'a Path, name: String },
+    /// A shard, from a place on. Its name is known when it is whole.
+    Shard { shard: &'a mut ShardWriter, start: usize },
+}
+
+impl Sink<'_> {
+    /// Writes the spectrogram with this number, and tells its file and its place there.
+    fn put(&mut self, index: usize, values: &Array2<f32>) -> Result<(Text, Option<u32>)> {
+        match self {
+            Sink::Files { dir, name } => {
+                let npy = if index == 0 { format!("{name}.npy") } else { format!("{name}~{index}.npy") };
+                npy::write_f32(&dir.join(&npy), values)?;
+                Ok((npy.into(), None))
+            }
+            Sink::Shard { shard, .. } => Ok(("".into(), Some(shard.append(values)?))),
+        }
+    }
+
+    /// Takes back what there is.
+    fn clear(&mut self) -> Result<()> {
+        match self {
+            // Written over.
+            Sink::Files { .. } => Ok(()),
+            Sink::Shard { shard, start } => shard.truncate(*start),
+        }
+    }
+}
+
+/// Reads a recording and leaves its spectrograms.
 ///
 /// Of the windows of a long recording those in which nothing sounds are left out: they would teach the network that silence is of its class.
 ///
 /// # Errors
 /// What reading reports; [`Error::Audio`] when the file changes meanwhile; [`Error::Io`] when a spectrogram cannot be written.
-pub(super) fn process(config: &Config, path: &Path, name: &str, extractor: &mut FeatureExtractor) -> Result<Recording> {
-    process_from(config, path, name, extractor, LARGE)
+pub(super) fn process(config: &Config, path: &Path, sink: Sink, extractor: &mut FeatureExtractor) -> Result<Recording> {
+    process_from(config, path, sink, extractor, LARGE)
 }
 
 /// [`process`], with files larger than this read block by block.
 fn process_from(
     config: &Config,
     path: &Path,
-    name: &str,
+    sink: Sink,
     extractor: &mut FeatureExtractor,
     large: u64,
 ) -> Result<Recording> {
     let file_stamp = content::stamp(path)?;
     let n_bytes = path.metadata().map_err(Error::io("read", path))?.len();
-    let mut cutting = Cutting { config, name, extractor, under_way: None, kept: Kept::default() };
+    let mut cutting = Cutting { config, sink, extractor, under_way: None, kept: Kept::default() };
     match n_bytes > large {
         true => audio::stream(path, &mut cutting)?,
         false => cutting.whole(path)?,
     }
-    let Kept { spectrograms, n_silent, .. } = cutting.finish().map_err(|error| error.in_file(path))?;
+    let Kept { mut spectrograms, n_silent, .. } = cutting.finish().map_err(|error| error.in_file(path))?;
     let file_xxh3 = content::hash_file(path)?;
     if content::stamp(path)? != file_stamp {
         let (expected, found) = ("a file at rest".into(), "one that changed while it was read".into());
         return Err(Error::Audio { path: path.into(), offset: None, expected, found });
     }
+    spectrograms.shrink_to_fit();
     Ok(Recording { file_xxh3, file_stamp, spectrograms, n_silent })
 }
 
 struct Cutting<'a> {
     config: &'a Config,
-    name: &'a str,
+    sink: Sink<'a>,
     extractor: &'a mut FeatureExtractor,
     /// Nothing before the recording begins.
     under_way: Option<(u32, Running, Windows)>,
@@ -94,14 +130,18 @@ impl Cutting<'_> {
         }
         if std::mem::replace(stands_in, is_silent) {
             spectrograms.clear();
+            self.sink.clear()?;
             *n_silent += 1;
         }
         let index = spectrograms.len();
+        if index == 0 {
+            spectrograms.reserve_exact(1);
+        }
         let spectrogram = self.extractor.extract(samples, sample_rate)?;
-        let npy = if index == 0 { format!("{}.npy", self.name) } else { format!("{}~{index}.npy", self.name) };
-        npy::write_f32(&self.config.data.processed_dir.join(&npy), &spectrogram.values)?;
+        let (npy, row) = self.sink.put(index, &spectrogram.values)?;
         let (n_mels, n_frames) = spectrogram.values.dim();
-        spectrograms.push(Spectrogram { npy, start_s, n_mels, n_frames, scale: spectrogram.scale });
+        let (n_mels, n_frames) = (n_mels as u32, n_frames as u32);
+        spectrograms.push(Spectrogram { npy, row, start_s, n_mels, n_frames, scale: spectrogram.scale });
         Ok(())
     }
 
@@ -128,6 +168,7 @@ impl Cutting<'_> {
 impl Listen for Cutting<'_> {
     fn begin(&mut self, sample_rate: u32) -> Result<()> {
         self.kept = Kept::default();
+        self.sink.clear()?;
         let resampling = Running::new(self.extractor.lend_resampler(sample_rate)?);
         let windows = Windows::new(self.config.features.sample_rate, &self.config.clip, None);
         self.under_way = Some((sample_rate, resampling, windows));
@@ -148,6 +189,7 @@ impl Listen for Cutting<'_> {
 mod tests {
     use super::*;
     use crate::config::{ClipConfig, DataConfig};
+    use crate::dataset::metadata::Origin;
     use crate::front_end::audio::{Waveform, write_wav};
 
     /// What a recording becomes, read whole and block by block, with the values of each spectrogram.
@@ -161,10 +203,21 @@ mod tests {
             let clip = ClipConfig { duration_s: 1.0, long_clips };
             let config = Config { data, clip, ..Default::default() };
             let mut extractor = FeatureExtractor::new(&config.features).unwrap();
-            let recording = process_from(&config, &path, "a", &mut extractor, large).unwrap();
+            let sink = Sink::Files { dir: &config.data.processed_dir, name: "a".into() };
+            let recording = process_from(&config, &path, sink, &mut extractor, large).unwrap();
             let values = |npy: &str| std::fs::read(config.data.processed_dir.join(npy)).unwrap();
             let spectrograms: Vec<(f32, Vec<u8>)> =
                 recording.spectrograms.iter().map(|one| (one.start_s, values(&one.npy))).collect();
+
+            // The same in a shard, behind another's.
+            let mut shard = ShardWriter::new(&config.data.processed_dir, &Origin::new(&config), 1, "0");
+            shard.append(&Array2::zeros((64, 63))).unwrap();
+            let sink = Sink::Shard { shard: &mut shard, start: 1 };
+            let in_shard = process_from(&config, &path, sink, &mut extractor, large).unwrap();
+            let rows: Vec<_> = in_shard.spectrograms.iter().map(|one| (one.start_s, one.row.unwrap())).collect();
+            let starts = spectrograms.iter().map(|(start_s, _)| *start_s);
+            assert_eq!(rows, starts.zip(1..).collect::<Vec<_>>());
+            assert_eq!((in_shard.n_silent, shard.len()), (recording.n_silent, 1 + rows.len()));
             (spectrograms, recording.n_silent)
         };
         let (whole, streamed) = (of(u64::MAX), of(0));

@@ -40,7 +40,7 @@ pub fn copy_examples(config: &Config, n: usize) -> Result<Vec<PathBuf>> {
         let from = catalog.audio_dir.join(&clip.filename);
         let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
         let name = names::flat(&clip.filename, |name| copied.contains_key(name));
-        copied.insert(name.clone(), content::hash_file(&from)?);
+        copied.insert(name.clone(), content::hash_file(&from)?.to_string());
         write_list(dir, &copied)?;
         files::write_bytes(&dir.join(name), &bytes)?;
     }
@@ -53,7 +53,7 @@ fn remove_earlier(dir: &Path) {
     let earlier: BTreeMap<String, String> = serde_json::from_slice(&list).unwrap_or_default();
     for (name, hash) in earlier.iter().filter(|(name, _)| !name.contains(['/', '\\'])) {
         let path = dir.join(name);
-        if content::hash_file(&path).is_ok_and(|found| found == *hash) {
+        if content::hash_file(&path).is_ok_and(|found| found.to_string() == *hash) {
             // One that stays is taken for a recording of one's own, and shown.
             let _ = fs::remove_file(path);
         }
