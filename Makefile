@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds ablation first-recipe check-released bench bench-notebook bench-kernel-starts setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds ablation first-recipe check-released bench check-gpu bench-notebook bench-kernel-starts setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ check-released: ## Score the released model on ESC-10's fold 1 again (downloads 
 
 bench: setup ## Measure speed beside the peers (PyTorch, librosa, several GB)
 	@. .tools/env.sh && .tools/venv/bin/python bench/run.py
+
+check-gpu: setup ## What a GPU does, into target/gpu-report.md (CUDA=1; six minutes; PEER_PYTHON names one with PyTorch for the card)
+	@. .tools/env.sh && $${PEER_PYTHON:-.tools/venv/bin/python} bench/gpu.py
 
 bench-notebook: setup ## Measure how long the notebook lets a person wait, cell by cell
 	@. .tools/env.sh && .tools/venv/bin/python bench/run.py notebook

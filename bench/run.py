@@ -13,6 +13,7 @@ import live_page
 import long
 import notebook
 import pipeline
+import scale
 import small
 import together
 import training
@@ -29,6 +30,7 @@ STAGES = {
     "page": live_page.measure,
     "long": long.measure,
     "together": together.measure,
+    "scale": scale.measure,
     "notebook": notebook.measure,
 }
 

@@ -1,31 +1,33 @@
 //! The same training on the processor and on CUDA: how fast, how good, and whether both read a network alike.
 //!
 //! bench_device [EPOCHS]     on the embedded data set, under target/bench-device; without a GPU the processor's half alone
+//! bench_device resume       how far the weights of a run that was stopped and went on are from those of one that was not
 
 use std::error::Error;
 use std::path::Path;
 
+use audio_transformer::Error::Stopped;
 use audio_transformer::config::{Config, DataConfig, DataSource, DeviceChoice, Preset};
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
-use audio_transformer::{acquire, cuda_report, preprocess, train};
+use audio_transformer::internals::training::checkpoint;
+use audio_transformer::internals::training::train::train_observed;
+use audio_transformer::{EpochRecord, Observer, acquire, cuda_report, preprocess, train};
+use tch::{Device, Tensor};
 
 const HOME: &str = "target/bench-device";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let epochs: usize = std::env::args().nth(1).map_or(Ok(20), |word| word.parse())?;
+    let word = std::env::args().nth(1);
+    if word.as_deref() == Some("resume") {
+        return resume();
+    }
+    let epochs: usize = word.map_or(Ok(20), |word| word.parse())?;
     println!("{}", cuda_report());
     let mut devices = vec![DeviceChoice::Cpu];
     if tch::Cuda::is_available() {
         devices.push(DeviceChoice::Cuda);
     }
-    let home = Path::new(HOME);
-    let data = DataConfig {
-        source: DataSource::Demo,
-        raw_dir: home.join("raw"),
-        processed_dir: home.join("processed"),
-        models_dir: home.join("models"),
-        ..DataConfig::default()
-    };
+    let data = data();
     println!(
         "| preset | device | precision | clips/s | loss of the last epoch | held-out fold | read on the other device |"
     );
@@ -66,5 +68,56 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    Ok(())
+}
+
+fn data() -> DataConfig {
+    let home = Path::new(HOME);
+    DataConfig {
+        source: DataSource::Demo,
+        raw_dir: home.join("raw"),
+        processed_dir: home.join("processed"),
+        models_dir: home.join("models"),
+        ..DataConfig::default()
+    }
+}
+
+/// Stops a run in its second epoch.
+struct Stops(usize);
+
+impl Observer for Stops {
+    fn say(&mut self, _line: &str) {}
+
+    fn epoch_ends(&mut self, _history: &[EpochRecord], _epochs: usize) {}
+
+    fn epoch_begins(&mut self, epoch: usize, _epochs: usize, _n_clips: usize) {
+        self.0 = epoch;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0 == 2
+    }
+}
+
+fn resume() -> Result<(), Box<dyn Error>> {
+    let device = if tch::Cuda::is_available() { DeviceChoice::Cuda } else { DeviceChoice::Cpu };
+    let mut config = Config { data: data(), ..Preset::Good.settings() };
+    (config.train.epochs, config.train.device, config.train.max_clips) = (2, device, 160);
+    acquire(&config)?;
+    preprocess(&config)?;
+    let mut weights = Vec::new();
+    for name in ["whole", "again", "stopped"] {
+        (config.train.run_name, config.train.resume) = (name.into(), name == "stopped");
+        if name == "stopped" && !matches!(train_observed(&config, &mut Stops(0)), Err(Stopped { .. })) {
+            return Err("the run was not stopped".into());
+        }
+        let report = train(&config)?;
+        weights.push(checkpoint::load(&report.checkpoint, Device::Cpu)?.vs.variables());
+    }
+    let apart = |other: usize| {
+        let of = |(name, tensor): (&String, &Tensor)| (tensor - &weights[other][name]).abs().max().double_value(&[]);
+        weights[0].iter().map(of).fold(0.0, f64::max)
+    };
+    println!("{device:?}: stopped and gone on {:.1e} apart; the same run once more {:.1e}", apart(2), apart(1));
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Our side of `bench/run.py scale`: one stage on a data set of many short recordings, its seconds and the most memory it took.
 //!
-//! usage: bench_scale FOLDER make N | FOLDER STAGE
+//! usage: bench_scale FOLDER make N | FOLDER train CLIPS | FOLDER read CLIPS | FOLDER STAGE
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -9,10 +10,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips};
-use audio_transformer::internals::dataset::{acquire, metadata, verify};
+use audio_transformer::internals::dataset::metadata::{self, ProcessedClip};
+use audio_transformer::internals::dataset::{acquire, verify};
+use audio_transformer::internals::training::order::Shards;
 use audio_transformer::{Dataset, audio, open_catalog, preprocess, train};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -31,13 +37,27 @@ fn main() -> Outcome<()> {
         _ => return Err("usage: bench_scale FOLDER make N | FOLDER STAGE".into()),
     };
     let mut config = config(folder);
-    if let Some(clips) = arguments.get(2).filter(|_| stage == "train") {
-        (config.train.max_clips, config.train.epochs, config.train.memory_mb) = (clips.parse()?, 1, 1);
+    let number = || -> Outcome<usize> { Ok(arguments.get(2).ok_or("how many?")?.parse()?) };
+    match stage {
+        "read" => {
+            println!("{}", read(&config, number()?)?);
+            return Ok(());
+        }
+        "mixing" => {
+            println!("{}", mixing(&config)?);
+            return Ok(());
+        }
+        "train" => {
+            (config.train.max_clips, config.train.epochs, config.train.memory_mb) = (number()?, 1, 0);
+            // A fifth of a million clips to score would be most of the time.
+            config.train.validate = false;
+        }
+        _ => {}
     }
     let before = peak_mb()?;
     let started = Instant::now();
     let rows = match stage {
-        "make" => make(folder, arguments.get(2).ok_or("make wants a number")?.parse()?)?,
+        "make" => make(folder, number()?)?,
         "change" => change(folder)?,
         "catalogue" => open_catalog(&config)?.clips.len(),
         "fingerprint" => {
@@ -69,6 +89,66 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
+/// How fast spectrograms are read at random places.
+fn read(config: &Config, n: usize) -> Outcome<Value> {
+    let dataset = Dataset::open(config)?;
+    let mut order: Vec<usize> = (0..dataset.clips.len()).collect();
+    order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(0));
+    let started = Instant::now();
+    let mut total = 0.0;
+    for index in order.iter().take(n) {
+        total += dataset.spectrogram(*index)?.values.sum();
+    }
+    Ok(json!({ "clips_per_s": n as f64 / started.elapsed().as_secs_f64(), "sum": total }))
+}
+
+/// How far the classes of 1,000 clips, one behind the other, are from those of all, in the order of an epoch and in that of a full shuffle; and how
+/// much more often than by chance two clips of such a stretch are in one again in the next epoch.
+fn mixing(config: &Config) -> Outcome<Value> {
+    const STRETCH: usize = 1000;
+    let dataset = Dataset::open(config)?;
+    let n = dataset.clips.len();
+    let mut numbers = HashMap::new();
+    let number = |clip: &ProcessedClip| {
+        let next = numbers.len() as u32;
+        clip.row.map(|_| *numbers.entry(clip.npy.clone()).or_insert(next))
+    };
+    let shards =
+        Shards::new(dataset.clips.iter().map(number).collect()).ok_or("too few shards to be read in groups")?;
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    let mut epoch = |in_groups: bool| {
+        let mut order: Vec<usize> = (0..n).collect();
+        order.shuffle(&mut rng);
+        if in_groups {
+            shards.group(&mut order, &mut rng);
+        }
+        order
+    };
+    let of_all = shares(&dataset, &(0..n).collect::<Vec<_>>());
+    let distance = |order: &[usize]| {
+        let stretches = order.chunks_exact(STRETCH);
+        let count = stretches.len() as f64;
+        let off =
+            |clips: &[usize]| shares(&dataset, clips).iter().zip(&of_all).map(|(a, b)| (a - b).abs()).sum::<f64>();
+        stretches.map(|clips| off(clips) / 2.0).sum::<f64>() / count
+    };
+    let (full, first, second) = (epoch(false), epoch(true), epoch(true));
+    let mut stretch_of = vec![0; n];
+    second.iter().enumerate().for_each(|(place, clip)| stretch_of[*clip] = place / STRETCH);
+    let pairs = first.chunks_exact(STRETCH).flat_map(|clips| clips.windows(2));
+    let again = pairs.clone().filter(|pair| stretch_of[pair[0]] == stretch_of[pair[1]]).count() as f64;
+    let by_chance = pairs.count() as f64 * STRETCH as f64 / n as f64;
+    let (grouped, full) = (distance(&first), distance(&full));
+    Ok(json!({ "grouped": grouped, "full": full, "again": again / by_chance, "shards": numbers.len() }))
+}
+
+/// The share of each class among clips.
+fn shares(dataset: &Dataset, clips: &[usize]) -> Vec<f64> {
+    let mut shares = vec![0.0; dataset.labels.len()];
+    clips.iter().for_each(|clip| shares[dataset.clips[*clip].target] += 1.0 / clips.len() as f64);
+    shares
+}
+
 fn config(folder: &Path) -> Config {
     let data = DataConfig {
         source: DataSource::Table(folder.join("sounds/metadata.csv")),
@@ -76,6 +156,8 @@ fn config(folder: &Path) -> Config {
         raw_dir: folder.join("raw"),
         processed_dir: folder.join("processed"),
         models_dir: folder.join("models"),
+        // As many of them as a million clips of 5 s have of 256 MB.
+        shard_mb: 6,
         ..DataConfig::default()
     };
     let clip = ClipConfig { duration_s: DURATION_S, long_clips: LongClips::Crop };

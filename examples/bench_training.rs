@@ -7,7 +7,7 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use audio_transformer::config::{Config, DataConfig, DataSource, Preset, TinyAstConfig, TrainConfig};
+use audio_transformer::config::{Config, DataConfig, DataSource, DeviceChoice, Preset, TinyAstConfig, TrainConfig};
 use audio_transformer::internals::dataset::demo::{self, Recipe};
 use audio_transformer::internals::dataset::metadata::FeatureSettings;
 use audio_transformer::internals::dataset::preprocess::preprocess;
@@ -18,6 +18,7 @@ use audio_transformer::internals::model::tensors::{self, Precision};
 use audio_transformer::internals::model::tiny_ast::TinyAst;
 use audio_transformer::internals::results::predict::{Classifier, Prediction};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
+use audio_transformer::internals::training::device;
 use audio_transformer::internals::training::loader::Loader;
 use audio_transformer::internals::training::loss::cross_entropy;
 use audio_transformer::internals::training::optim::{AdamW, Average, FlatWeights, clip};
@@ -114,14 +115,17 @@ struct Run {
 impl Run {
     fn new(preset: Preset, path: &Path) -> Result<Self, Box<dyn Error>> {
         let (model_config, config) = (preset.model(), training(preset));
-        let vs = VarStore::new(Device::Cpu);
+        let device = device()?;
+        let vs = VarStore::new(device);
         let model = TinyAst::new(vs.root(), &model_config, NUM_CLASSES, config.seed)?;
         let (inputs, targets) = batch(&model_config, &config);
+        let (inputs, targets) = (inputs.to_device(device), targets.to_device(device));
         let logits = tch::no_grad(|| model.forward_t(&inputs, false));
         let mut contents: Vec<(String, Tensor)> = vs.variables().into_iter().collect();
         for (name, tensor) in [("inputs", &inputs), ("targets", &targets), ("logits", &logits)] {
             contents.push((name.to_owned(), tensor.shallow_clone()));
         }
+        contents.iter_mut().for_each(|(_, tensor)| *tensor = tensor.to_device(Device::Cpu));
         tensors::write(
             path,
             &contents,
@@ -168,6 +172,12 @@ impl Run {
         let (backward, update) = (backward_s - forward_s, step_s - backward_s);
         Ok([("step", step_s), ("forward", forward_s), ("backward", backward), ("update", update)])
     }
+}
+
+/// Where steps are taken: `BENCH_DEVICE=cuda`, or the processor.
+fn device() -> Result<Device, Box<dyn Error>> {
+    let is_cuda = std::env::var("BENCH_DEVICE").is_ok_and(|name| name == "cuda");
+    Ok(device::select(if is_cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu })?)
 }
 
 /// A preset's training, the good one's in batches of 64.

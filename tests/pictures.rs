@@ -68,20 +68,22 @@ fn attention_that_cannot_be_is_refused() {
 fn a_timeline_tells_what_is_the_most_probable_when() {
     let windows: [(f64, f64, &[f32]); 3] =
         [(0.0, 5.0, &[0.9, 0.1]), (5.0, 10.0, &[0.8, 0.2]), (7.5, 12.5, &[0.3, 0.7])];
-    let picture = plot::timeline("by the window", &labels(&["dog", "rain"]), &windows).unwrap();
+    let picture = plot::timeline("by the window", &labels(&["dog", "rain"]), &windows, &[(0.0, 10.0, 0)]).unwrap();
     assert_says(&picture, &["dog", "rain", "time (s)", "0", "10", "100 %"]);
     assert!(picture.alt().contains("dog from 0.0 to 10.0 s, rain from 7.5 to 12.5 s"), "{}", picture.alt());
+    assert!(picture.alt().ends_with("Underlined: dog from 0.0 to 10.0 s."), "{}", picture.alt());
 }
 
 #[test]
 fn windows_that_cannot_be_are_refused() {
-    let draw = |window: (f64, f64, &[f32])| refused(plot::timeline("t", &labels(&["dog"]), &[window]));
+    let draw = |window: (f64, f64, &[f32])| refused(plot::timeline("t", &labels(&["dog"]), &[window], &[]));
     assert!(draw((0.0, 5.0, &[1.5])).contains("1.5"));
     assert!(draw((0.0, 5.0, &[f32::NAN])).contains("NaN"));
     assert!(draw((0.0, 5.0, &[0.5, 0.5])).contains("2 probabilities for 1 labels"));
     assert!(draw((5.0, 5.0, &[0.5])).contains("from 5 to 5 s"));
-    refused(plot::timeline("t", &labels(&["dog"]), &[]));
-    refused(plot::timeline("t", &[], &[(0.0, 1.0, &[])]));
+    refused(plot::timeline("t", &labels(&["dog"]), &[], &[]));
+    refused(plot::timeline("t", &labels(&["dog"]), &[(0.0, 1.0, &[0.5])], &[(0.0, 1.0, 1)]));
+    refused(plot::timeline("t", &[], &[(0.0, 1.0, &[])], &[]));
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn spread(labels: &[String]) -> impl Iterator<Item = (String, Vec<f64>)> {
 fn timeline(title: &str, labels: &[String], n_windows: usize) -> Picture {
     let probabilities = vec![1.0 / labels.len() as f32; labels.len()];
     let windows: Vec<_> = (0..n_windows).map(|w| (5.0 * w as f64, 5.0 * (w + 1) as f64, &probabilities[..])).collect();
-    plot::timeline(title, labels, &windows).unwrap()
+    plot::timeline(title, labels, &windows, &[(0.0, windows[0].1, 0)]).unwrap()
 }
 
 fn one_of_each(title: &str, labels: &[String]) -> Vec<Picture> {

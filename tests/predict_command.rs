@@ -347,3 +347,35 @@ fn recordings_are_named_as_they_come() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_tells_what_was_heard_of_a_long_recording_and_keeps_it_out_of_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let take = demo::synthesize(0, 8, 1, 0, 0);
+    // Ninety minutes, which take longer than the interrupt is away.
+    let samples = take.samples.iter().step_by(11).copied().cycle().take(90 * 60 * 4_000).collect();
+    write_wav(&dir.path().join("long.wav"), &Waveform { samples, sample_rate: 4_000 }).unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(command());
+        command.args(arguments).arg("long.wav").current_dir(dir.path()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let stop = |mut child: std::process::Child| {
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let line = said.find(|line| line.contains("long.wav: ") && line.contains(" % heard, ")).unwrap();
+        assert!(line.ends_with(" left"), "{line}");
+        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success() && said.any(|line| line.contains("stopped in long.wav")));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        output
+    };
+    let (told, kept) = (start(&[]), start(&["--out", "results.jsonl"]));
+    let told = lines(&stop(told));
+    let heard_s = told[0]["stopped_at_s"].as_f64().unwrap();
+    assert!(heard_s > 60.0 && heard_s < 5_000.0 && told[0]["duration_s"] == told[0]["stopped_at_s"], "{told:?}");
+    stop(kept);
+    let results = fs::read_to_string(dir.path().join("results.jsonl")).unwrap();
+    assert!(!results.contains("long.wav"), "{results}");
+}

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use audio_transformer::acquire;
 use audio_transformer::config::{Config, DataConfig, DataSource, LongClips};
+use audio_transformer::internals::dataset::measure::Measured;
 use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
 use audio_transformer::internals::dataset::preprocess::preprocess_with;
+use audio_transformer::internals::dataset::verify;
 use audio_transformer::internals::front_end::audio::{self, Waveform};
 
 /// Two classes of three noises each; clip `i` lasts `1 + i` seconds.
@@ -109,4 +112,33 @@ fn recordings_that_differ_in_their_extension_alone_have_spectrograms_of_their_ow
     listed.sort();
     assert_eq!(listed.len(), 12);
     assert_eq!(npys(&config), listed);
+}
+
+#[test]
+fn a_recording_of_more_than_two_hours_is_one_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    // Noise, but for one minute of nothing.
+    let n = (2 * 3_600 + 1_800) * 1_000;
+    let samples =
+        (0..n).map(|at: u32| if at / 60_000 == 40 { 0.0 } else { (at % 997 * at % 991) as f32 / 991.0 - 0.5 });
+    let long = dir.path().join("sounds/high/long.wav");
+    audio::write_wav(&long, &Waveform { samples: samples.collect(), sample_rate: 1_000 }).unwrap();
+    assert!(audio::read(&long).unwrap_err().to_string().contains("2 hours"));
+    let measured = Measured::of_file(&long).unwrap();
+    assert_eq!((measured.duration_s, measured.sample_rate), (9_000.0, 1_000));
+
+    let mut config = config(dir.path(), "processed");
+    config.features.sample_rate = 1_000;
+    config.clip.duration_s = 60.0;
+    // By another name it is decoded to see what it is.
+    fs::rename(&long, long.with_file_name("long.flac")).unwrap();
+    let catalog = acquire(&config).unwrap();
+    assert_eq!(verify::survey(&catalog).unwrap().faults, []);
+    let report = preprocess_with(&config, 2).unwrap();
+    assert_eq!((report.computed, report.failed.len(), report.silent), (7, 0, 1));
+    let starts: Vec<f32> =
+        table(&config).iter().filter(|row| row.filename == "high/long.flac").map(|row| row.start_s).collect();
+    let expected: Vec<f32> = (0..150).filter(|at| *at != 40).map(|at| 60.0 * at as f32).collect();
+    assert_eq!(starts, expected);
 }

@@ -107,15 +107,20 @@ impl Asked {
         }
     }
 
-    /// A recording.
-    pub fn about_file(&mut self, path: &Path) -> audio_transformer::Result<Said> {
+    /// A recording, as long as `go_on` says so, which is told how much of it was read; and whether that was to its end.
+    pub fn about_file(
+        &mut self,
+        path: &Path,
+        go_on: &mut dyn FnMut(f64) -> bool,
+    ) -> audio_transformer::Result<(Said, bool)> {
+        let said = |(prediction, is_whole)| (Said::Prediction(prediction), is_whole);
         match self {
             #[cfg(feature = "torch")]
-            Asked::Network(listener) => listener.predict_file(path).map(Said::Prediction),
+            Asked::Network(listener) => listener.predict_file_while(path, go_on).map(said),
             #[cfg(feature = "torch")]
-            Asked::Taught(taught) => taught.ask_file(path).map(Said::Answer),
+            Asked::Taught(taught) => taught.ask_file(path).map(|answer| (Said::Answer(answer), true)),
             #[cfg(feature = "onnx")]
-            Asked::Exported(network) => network.predict_file(path).map(Said::Prediction),
+            Asked::Exported(network) => network.predict_file_while(path, go_on).map(said),
         }
     }
 }

@@ -49,6 +49,9 @@ struct Heard<'a> {
     prediction: &'a str,
     standing: &'a str,
     top: Vec<Class<'a>>,
+    /// Only of a recording that was not heard to its end: it ended here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +66,8 @@ struct Eventful<'a> {
     file: &'a str,
     duration_s: f64,
     events: Vec<Event>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at_s: Option<f64>,
 }
 
 /// An event as a row of a table.
@@ -115,9 +120,12 @@ impl<W: Write> Writer<W> {
         Writer { format, top, events: None, highest_hz: 0.0, output, has_header: false }
     }
 
-    pub fn tell(&mut self, said: Said) -> io::Result<()> {
+    pub fn tell(&mut self, said: Said, is_whole: bool) -> io::Result<()> {
+        let stopped_at_s = |prediction: &Prediction| (!is_whole).then_some(prediction.duration_s);
         match (self.format, said) {
-            (_, Said::Prediction(prediction)) if self.events.is_some() => self.tell_events(&prediction),
+            (_, Said::Prediction(prediction)) if self.events.is_some() => {
+                self.tell_events(&prediction, stopped_at_s(&prediction))
+            }
             (Format::Json, Said::Prediction(prediction)) => {
                 let classes = prediction.ranked.iter().take(self.top);
                 self.line(&Heard {
@@ -127,6 +135,7 @@ impl<W: Write> Writer<W> {
                     prediction: prediction.name(),
                     standing: prediction.standing.word(),
                     top: classes.map(|(label, probability)| Class { label, probability: *probability }).collect(),
+                    stopped_at_s: stopped_at_s(&prediction),
                 })
             }
             #[cfg(feature = "torch")]
@@ -160,12 +169,14 @@ impl<W: Write> Writer<W> {
     }
 
     /// What is heard when.
-    fn tell_events(&mut self, prediction: &Prediction) -> io::Result<()> {
+    fn tell_events(&mut self, prediction: &Prediction, stopped_at_s: Option<f64>) -> io::Result<()> {
         let file = prediction.path.to_string_lossy();
         let events = prediction.events(self.events.unwrap_or_default());
         let plain = |label: &str| label.replace(['\t', '\n'], " ");
         match self.format {
-            Format::Json => self.line(&Eventful { file: &file, duration_s: prediction.duration_s, events }),
+            Format::Json => {
+                self.line(&Eventful { file: &file, duration_s: prediction.duration_s, events, stopped_at_s })
+            }
             Format::Csv => {
                 let rows = events.iter().map(|Event { start_s, end_s, label, score }| EventRow {
                     file: &file,

@@ -13,13 +13,18 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use asked::Asked;
 use audio_transformer::catalog::{audio_files, passed_over};
+use audio_transformer::internals::files::progress::Remaining;
 use audio_transformer::{Error, Result, audio};
-use format::{Format, Writer};
+use format::{Format, Said, Writer};
 use results::Results;
 use serde_json::json;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 use watch::Watch;
 
 const USAGE: &str = "\
@@ -60,6 +65,8 @@ or, where a recording cannot be read:
   --            everything behind it is a file or a folder
   --help        this text
 
+An interrupt (Ctrl-C) ends the recording at hand: what was heard of it so far is told, and that it stopped there; with --out it is done again.
+
 Exit status: 0 when every recording was read, 1 when one was not, 2 when nothing was tried: wrong arguments, no network.
 ";
 /// The most probable classes that a line names.
@@ -72,6 +79,8 @@ const MAX_PIPE_BYTES: u64 = 1 << 31;
 const DONE: u8 = 0;
 /// A recording was not.
 const SOME_FAILED: u8 = 1;
+/// Ended by a second interrupt, as shells tell it.
+const INTERRUPTED: i32 = 130;
 /// Nothing was tried.
 const UNUSABLE: u8 = 2;
 
@@ -105,7 +114,14 @@ fn main() -> ExitCode {
     };
     let mut writer = Writer::new(arguments.format, arguments.top, output);
     (writer.events, writer.highest_hz) = (arguments.events, asked.highest_hz());
-    let mut run = Run { asked, writer, done, failed: false };
+    let mut run = Run { asked, writer, done, is_kept: arguments.out.is_some(), stopped: Arc::default(), failed: false };
+    // Without one an interrupt ends the program as it ends any other.
+    if !arguments.watch
+        && !arguments.microphone
+        && let Ok(stopped) = raised_by_interrupt()
+    {
+        run.stopped = stopped;
+    }
     let done = match () {
         _ if arguments.microphone => match run.microphone() {
             Ok(done) => done,
@@ -231,7 +247,20 @@ struct Run<W> {
     writer: Writer<W>,
     /// Recordings that an earlier run has asked about.
     done: HashSet<PathBuf>,
+    /// Whether results are kept for a later run to go on with.
+    is_kept: bool,
+    /// Whether the program was interrupted.
+    stopped: Arc<AtomicBool>,
     failed: bool,
+}
+
+/// A flag that the first interrupt raises, to end the recording at hand, so that what was heard is told; the second ends the program.
+fn raised_by_interrupt() -> io::Result<Arc<AtomicBool>> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    // In this order: the first must not yet find the flag raised.
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED, Arc::clone(&stopped))?;
+    flag::register(SIGINT, Arc::clone(&stopped))?;
+    Ok(stopped)
 }
 
 impl<W: Write> Run<W> {
@@ -273,7 +302,7 @@ impl<W: Write> Run<W> {
             };
             let path = PathBuf::from(format!("microphone {moment}"));
             let told = match self.asked.about(&heard, &path) {
-                Ok(said) => self.writer.tell(said),
+                Ok(said) => self.writer.tell(said, true),
                 Err(error) => self.tell_failed(&path, &error),
             };
             if told.is_err() {
@@ -306,22 +335,51 @@ impl<W: Write> Run<W> {
     }
 
     fn recording(&mut self, path: &Path) -> io::Result<()> {
+        if self.stopped.load(Ordering::Relaxed) {
+            self.failed = true;
+            return Ok(());
+        }
         if self.done.contains(path) {
             return Ok(());
         }
         let said = match path == Path::new(STANDARD_INPUT) {
-            true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.asked.about(&waveform, path)),
+            true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.heard(&waveform, path)),
             // `/dev/stdin`, `<(…)` of a shell, a named pipe.
             false if fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) => {
                 let file = File::open(path).map_err(Error::io("read", path));
-                file.and_then(|file| read_pipe(file, path)).and_then(|waveform| self.asked.about(&waveform, path))
+                file.and_then(|file| read_pipe(file, path)).and_then(|waveform| self.heard(&waveform, path))
             }
-            false => self.asked.about_file(path),
+            false => {
+                let (mut remaining, stopped) = (Remaining::start(), Arc::clone(&self.stopped));
+                self.asked.about_file(path, &mut |share| {
+                    if let Some(words) = remaining.say(share) {
+                        eprintln!("predict: {}: {words}", path.display());
+                    }
+                    !stopped.load(Ordering::Relaxed)
+                })
+            }
         };
         match said {
-            Ok(said) => self.writer.tell(said),
+            Ok((said, true)) => self.writer.tell(said, true),
+            Ok((said, false)) => self.tell_stopped(said, path),
             Err(error) => self.tell_failed(path, &error),
         }
+    }
+
+    fn heard(&mut self, waveform: &audio::Waveform, path: &Path) -> Result<(Said, bool)> {
+        Ok((self.asked.about(waveform, path)?, true))
+    }
+
+    /// What was heard of a recording until the program was interrupted. Results that a later run goes on with have it not.
+    fn tell_stopped(&mut self, said: Said, path: &Path) -> io::Result<()> {
+        self.failed = true;
+        let place = path.display();
+        if self.is_kept {
+            eprintln!("predict: stopped in {place}, which the same call begins with");
+            return Ok(());
+        }
+        eprintln!("predict: stopped in {place}: what is told of it is told of its beginning");
+        self.writer.tell(said, false)
     }
 
     fn tell_failed(&mut self, path: &Path, error: &Error) -> io::Result<()> {

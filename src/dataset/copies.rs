@@ -4,14 +4,20 @@
 //! the next (Haitsma and Kalker 2002, "A highly robust audio fingerprinting system"). Gain, format and bit rate hardly change them. Two
 //! recordings of which many bits agree at one shift in time hold the same sound.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::dataset::catalog::Catalog;
-use crate::front_end::audio::{self, Waveform};
+use crate::dataset::catalog::{Catalog, Clip};
+use crate::dataset::measure::{Measured, Measuring};
+use crate::error::Result;
+use crate::files::content::Digest;
+use crate::front_end::audio::{self, Listen, Waveform};
 use crate::front_end::features::{FeatureConfig, FeatureExtractor};
+use crate::front_end::resample::Running;
 
 /// Bits of a frame, and one more band to make them of.
 const N_BITS: usize = 32;
@@ -31,6 +37,11 @@ const MIN_FRAMES: usize = 62;
 const MIN_SHARE: f64 = 0.8;
 const LEAST_FRAMES: usize = 16;
 
+/// Samples of a long recording whose bits are made at once, ten minutes: a whole number of hops.
+const AT_ONCE: usize = 600 * SAMPLE_RATE as usize;
+/// Frames of all recordings whose bits are held, 66 hours of sound: with the place of each in the order of their bits a quarter of a gigabyte.
+const MAX_FRAMES: usize = 15_000_000;
+
 /// Two recordings that hold the same sound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Copy {
@@ -42,13 +53,97 @@ pub struct Copy {
     pub common_s: f64,
 }
 
+/// The recordings that hold the same sound.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Copies {
+    /// Pairs of them.
+    pub pairs: Vec<Copy>,
+    /// Whether there is so much sound that recordings were told by their very samples alone: louder ones, other formats and cuts are not found.
+    pub by_samples_alone: bool,
+}
+
 /// Every pair of recordings that hold the same sound. Every file is read, on all cores; one that cannot be read has no copy.
-pub fn copies(catalog: &Catalog) -> Vec<Copy> {
-    let of = |clip| {
-        audio::read(&catalog.path(clip)).map_or_else(|_| Fingerprint::default(), |sound| Fingerprint::of(&sound))
+pub fn copies(catalog: &Catalog) -> Copies {
+    let (looked, prints) = look(catalog);
+    among(&looked, prints)
+}
+
+/// What every recording is like, `None` for one that cannot be read, and its print; no prints where they would take too much memory. Every file is
+/// read once, on all cores, however long it is.
+pub fn look(catalog: &Catalog) -> (Vec<Option<Measured>>, Option<Vec<Fingerprint>>) {
+    look_up_to(catalog, MAX_FRAMES)
+}
+
+fn look_up_to(catalog: &Catalog, max_frames: usize) -> (Vec<Option<Measured>>, Option<Vec<Fingerprint>>) {
+    let n_frames = AtomicUsize::new(0);
+    let of = |printing: &mut Option<Printing>, clip: &Clip| {
+        if n_frames.load(Ordering::Relaxed) > max_frames {
+            *printing = None;
+        }
+        let looked = of_file(&catalog.path(clip), printing.as_mut());
+        let (measured, print) = looked.map_or((None, Fingerprint::default()), |(one, print)| (Some(one), print));
+        let before = n_frames.fetch_add(print.0.len(), Ordering::Relaxed);
+        (measured, if before > max_frames { Fingerprint::default() } else { print })
     };
-    let prints: Vec<Fingerprint> = catalog.clips.par_iter().map(of).collect();
-    same(&prints)
+    let looked = catalog.clips.par_iter().map_init(|| Printing::new().ok(), of);
+    let (measured, prints): (Vec<_>, Vec<_>) = looked.unzip();
+    let fit = n_frames.load(Ordering::Relaxed) <= max_frames;
+    (measured, fit.then_some(prints))
+}
+
+/// The pairs among recordings that were looked at.
+pub fn among(looked: &[Option<Measured>], prints: Option<Vec<Fingerprint>>) -> Copies {
+    let by_samples_alone = prints.is_none();
+    let mut pairs = prints.map_or(Vec::new(), |prints| same(&prints));
+    pairs.extend(to_the_sample(looked, &pairs));
+    Copies { pairs, by_samples_alone }
+}
+
+/// Pairs of recordings with the very same samples that are not among those found already: too short to have a print, or without one.
+fn to_the_sample(looked: &[Option<Measured>], known: &[Copy]) -> Vec<Copy> {
+    let known: HashSet<(usize, usize)> = known.iter().map(|copy| copy.clips).collect();
+    let mut first_of: HashMap<Digest, usize> = HashMap::new();
+    let mut found = Vec::new();
+    for (clip, sound) in looked.iter().enumerate() {
+        let Some(sound) = sound.filter(|sound| !sound.is_silent()) else { continue };
+        let first = *first_of.entry(sound.samples).or_insert(clip);
+        if first != clip && !known.contains(&(first, clip)) {
+            found.push(Copy { clips: (first, clip), agreement: 1.0, common_s: sound.duration_s });
+        }
+    }
+    found
+}
+
+/// What a file of any length is like, and its print where one is wanted.
+fn of_file(path: &Path, printing: Option<&mut Printing>) -> Option<(Measured, Fingerprint)> {
+    let Some(printing) = printing else { return Some((Measured::of_file(path).ok()?, Fingerprint::default())) };
+    let mut looking = Looking { measuring: None, printing };
+    let has_offset = audio::stream_as_recorded(path, &mut looking).ok()?;
+    let measured = looking.measuring.take()?.finish();
+    if has_offset {
+        // A print is of the sound without it.
+        audio::stream(path, looking.printing).ok()?;
+    }
+    // What has no spectrogram has no print.
+    Some((measured, looking.printing.finish().unwrap_or_default()))
+}
+
+/// Measures a recording and takes its print as it is read.
+struct Looking<'a> {
+    measuring: Option<Measuring>,
+    printing: &'a mut Printing,
+}
+
+impl Listen for Looking<'_> {
+    fn begin(&mut self, sample_rate: u32) -> Result<()> {
+        self.measuring = Some(Measuring::new(sample_rate));
+        self.printing.begin(sample_rate)
+    }
+
+    fn take(&mut self, samples: &[f32]) -> Result<()> {
+        self.measuring.iter_mut().for_each(|measuring| measuring.take(samples));
+        self.printing.take(samples)
+    }
 }
 
 fn features() -> FeatureConfig {
@@ -63,56 +158,137 @@ fn features() -> FeatureConfig {
     }
 }
 
-/// The bits of each frame; `None` of one that is hardly audible.
+/// The bits of each frame; none of one that is hardly audible.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fingerprint(Vec<Option<u32>>);
+pub struct Fingerprint(Vec<u32>);
 
 impl Fingerprint {
     /// Of a recording; of one that has no spectrogram, none.
     pub fn of(waveform: &Waveform) -> Self {
-        let levels = FeatureExtractor::new(&features()).and_then(|mut extractor| {
-            let samples = extractor.resample(&waveform.samples, waveform.sample_rate)?;
-            extractor.log_mel_db(&samples)
-        });
-        levels.map_or_else(|_| Fingerprint::default(), |levels| Self::of_decibels(levels.view()))
-    }
-
-    fn of_decibels(levels: ArrayView2<f32>) -> Self {
-        let loudest = levels.iter().fold(f32::MIN, |loudest, level| loudest.max(*level));
-        let audible = |frame: usize| levels.column(frame).iter().any(|level| *level > loudest - AUDIBLE_DB);
-        let slope = |frame: usize, band: usize| levels[[band, frame]] - levels[[band + 1, frame]];
-        let bits = |frame: usize| {
-            let changes = (0..N_BITS).map(|band| slope(frame, band) - slope(frame - 1, band));
-            let bits = changes.enumerate().fold(0, |bits, (band, change)| bits | (u32::from(change > 0.0) << band));
-            // What does not change at all has no bits either.
-            (audible(frame) && audible(frame - 1) && bits != 0).then_some(bits)
+        let print = || {
+            let mut printing = Printing::new()?;
+            printing.begin(waveform.sample_rate)?;
+            printing.take(&waveform.without_offset())?;
+            printing.finish()
         };
-        Fingerprint((1..levels.ncols()).map(bits).collect())
+        print().unwrap_or_default()
     }
 
     fn n_audible(&self) -> usize {
-        self.0.iter().flatten().count()
+        self.0.iter().filter(|bits| **bits != NONE).count()
+    }
+}
+
+/// The bits of a frame that has none.
+const NONE: u32 = 0;
+
+/// A print that is taken as a recording comes. Of a long one every ten minutes count by themselves in what is hardly audible.
+struct Printing {
+    extractor: FeatureExtractor,
+    under_way: Option<(u32, Running)>,
+    /// Samples at [`SAMPLE_RATE`] that have no bits yet.
+    held: Vec<f32>,
+    bits: Vec<u32>,
+}
+
+impl Printing {
+    fn new() -> Result<Self> {
+        let extractor = FeatureExtractor::new(&features())?;
+        Ok(Printing { extractor, under_way: None, held: Vec::new(), bits: Vec::new() })
+    }
+
+    fn add(&mut self, n_samples: usize) -> Result<()> {
+        let levels = self.extractor.log_mel_db(&self.held[..n_samples])?;
+        self.held.drain(..n_samples);
+        self.bits.extend(bits_of(levels.view()));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Fingerprint> {
+        if let Some((sample_rate, running)) = self.under_way.take() {
+            let resampler = running.finish(&mut self.held)?;
+            self.extractor.take_back(sample_rate, resampler);
+            self.add(self.held.len())?;
+        }
+        Ok(Fingerprint(std::mem::take(&mut self.bits)))
+    }
+}
+
+impl Listen for Printing {
+    fn begin(&mut self, sample_rate: u32) -> Result<()> {
+        self.held.clear();
+        self.bits.clear();
+        self.under_way = Some((sample_rate, Running::new(self.extractor.lend_resampler(sample_rate)?)));
+        Ok(())
+    }
+
+    fn take(&mut self, samples: &[f32]) -> Result<()> {
+        let Some((_, running)) = &mut self.under_way else { return Ok(()) };
+        running.take(samples, &mut self.held)?;
+        // One that ends just there is not cut.
+        while self.held.len() > AT_ONCE {
+            self.add(AT_ONCE)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bits of every frame but the first.
+fn bits_of(levels: ArrayView2<f32>) -> Vec<u32> {
+    let loudest = levels.iter().fold(f32::MIN, |loudest, level| loudest.max(*level));
+    let audible = |frame: usize| levels.column(frame).iter().any(|level| *level > loudest - AUDIBLE_DB);
+    let slope = |frame: usize, band: usize| levels[[band, frame]] - levels[[band + 1, frame]];
+    let bits = |frame: usize| {
+        let changes = (0..N_BITS).map(|band| slope(frame, band) - slope(frame - 1, band));
+        let bits = changes.enumerate().fold(0, |bits, (band, change)| bits | (u32::from(change > 0.0) << band));
+        // What does not change at all has no bits either.
+        if audible(frame) && audible(frame - 1) { bits } else { NONE }
+    };
+    (1..levels.ncols()).map(bits).collect()
+}
+
+/// Where the same bits are.
+struct Places {
+    /// Bits, recording and frame, in this order.
+    all: Vec<(u32, u32, u32)>,
+    /// Where those begin whose upper half is a number.
+    starts: Vec<usize>,
+}
+
+impl Places {
+    fn of(prints: &[Fingerprint]) -> Self {
+        let of_print = |(clip, print): (usize, &Fingerprint)| {
+            let frames = print.0.iter().zip(0..).filter(|(bits, _)| **bits != NONE);
+            frames.map(move |(bits, frame)| (*bits, clip as u32, frame)).collect::<Vec<_>>()
+        };
+        let mut all = Vec::with_capacity(prints.iter().map(Fingerprint::n_audible).sum());
+        prints.iter().enumerate().for_each(|print| all.extend(of_print(print)));
+        all.par_sort_unstable();
+        let starts = (0..=1 << 16).map(|upper: u64| all.partition_point(|(bits, ..)| u64::from(*bits) < upper << 16));
+        Places { starts: starts.collect(), all }
+    }
+
+    /// Recordings and frames that have these bits, in their order.
+    fn with(&self, bits: u32) -> &[(u32, u32, u32)] {
+        let upper = (bits >> 16) as usize;
+        let near = &self.all[self.starts[upper]..self.starts[upper + 1]];
+        let start = near.partition_point(|(other, ..)| *other < bits);
+        let length = near[start..].partition_point(|(other, ..)| *other == bits);
+        &near[start..start + length]
     }
 }
 
 /// Pairs of fingerprints that agree at some shift.
 pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
-    let mut places: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
-    for (clip, print) in prints.iter().enumerate() {
-        for (frame, bits) in print.0.iter().enumerate() {
-            if let Some(bits) = bits {
-                places.entry(*bits).or_default().push((clip as u32, frame as u32));
-            }
-        }
-    }
+    let places = Places::of(prints);
     let with_earlier = |clip: usize| {
         let mut hits: HashMap<(usize, i64), usize> = HashMap::new();
-        for (frame, bits) in prints[clip].0.iter().enumerate() {
-            let Some(others) = bits.and_then(|bits| places.get(&bits)).filter(|others| others.len() <= MAX_BUCKET)
-            else {
+        for (frame, bits) in prints[clip].0.iter().enumerate().filter(|(_, bits)| **bits != NONE) {
+            let others = places.with(*bits);
+            if others.len() > MAX_BUCKET {
                 continue;
-            };
-            for (other, at) in others.iter().filter(|(other, _)| (*other as usize) < clip) {
+            }
+            for (_, other, at) in others.iter().filter(|(_, other, _)| (*other as usize) < clip) {
                 *hits.entry((*other as usize, frame as i64 - i64::from(*at))).or_default() += 1;
             }
         }
@@ -136,8 +312,8 @@ pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
 /// The share of bits that agree in the stretch that agrees best, and the seconds of all stretches that agree, where any does.
 fn compare(a: &Fingerprint, b: &Fingerprint, shift: i64) -> Option<(f64, f64)> {
     let bits_of_both = a.0.iter().enumerate().filter_map(|(frame, bits)| {
-        let other = usize::try_from(frame as i64 - shift).ok().and_then(|at| *b.0.get(at)?);
-        Some(((*bits)? ^ other?).count_ones() as usize)
+        let other = *b.0.get(usize::try_from(frame as i64 - shift).ok()?)?;
+        (*bits != NONE && other != NONE).then_some((*bits ^ other).count_ones() as usize)
     });
     // Sums of the bits that differ, frame by frame.
     let mut sums = vec![0usize];
@@ -184,6 +360,45 @@ mod tests {
         for copy in [one.clone(), louder, coarse, cut, resampled] {
             assert_eq!(prints(&[one.clone(), other.clone(), copy]), [(0, 2)]);
         }
+    }
+
+    #[test]
+    fn too_much_sound_is_told_by_its_samples_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let sounds = [(8, 0), (8, 0), (8, 1)].map(|(class, source)| demo::synthesize(0, class, 1, source, 0));
+        for (n, sound) in sounds.iter().enumerate() {
+            let folder = dir.path().join(format!("class {}", n % 2));
+            std::fs::create_dir_all(&folder).unwrap();
+            audio::write_wav(&folder.join(format!("{n}.wav")), sound).unwrap();
+        }
+        // Of the first, quieter.
+        let quieter = changed(&sounds[0], |_, sample| 0.5 * sample);
+        audio::write_wav(&dir.path().join("class 1/3.wav"), &quieter).unwrap();
+        let catalog = Catalog::from_class_folders(dir.path()).unwrap();
+        let numbers = |copies: &Copies| copies.pairs.iter().map(|copy| copy.clips).collect::<Vec<_>>();
+        // In the order of the folders: 0, 2, 1, 3.
+        let all = copies(&catalog);
+        assert_eq!((numbers(&all), all.by_samples_alone), (vec![(0, 2), (0, 3), (2, 3)], false));
+        let (looked, prints) = look_up_to(&catalog, 500);
+        let told = among(&looked, prints);
+        assert_eq!((numbers(&told), told.by_samples_alone), (vec![(0, 2)], true));
+    }
+
+    #[test]
+    fn recordings_longer_than_ten_minutes_are_told_like_short_ones() {
+        // A sound of its own at every time, at 8 kHz.
+        let sound = |n: usize, seed: u32| {
+            let mut state = seed;
+            let noise = (0..n).map(move |at| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+                noise * (0.2 + (at as f32 * 1e-3).sin().abs())
+            });
+            Waveform { samples: noise.collect(), sample_rate: 8_000 }
+        };
+        let long = sound(2 * AT_ONCE + 80_000, 1);
+        let cut = Waveform { samples: long.samples[AT_ONCE - 40_000..AT_ONCE + 40_000].to_vec(), sample_rate: 8_000 };
+        assert_eq!(prints(&[long, cut, sound(80_000, 2)]), [(0, 1)]);
     }
 
     #[test]

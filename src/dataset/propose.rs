@@ -327,7 +327,7 @@ mod tests {
             bandwidth_hz,
             clipped: 0.0,
             offset: 0.0,
-            samples_hash: 0,
+            samples: Default::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`crate::acquire`] looks for them and keeps what it found beside the spectrograms; opening the data set then counts every group as one
 //! source. What was found is of those very files: where one has changed since, it counts no more, and folds are those of the names alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::dataset::catalog::Catalog;
-use crate::dataset::copies::copies;
+use crate::dataset::copies::{Copy, copies};
 use crate::error::{Error, Result};
 use crate::files::{self, content};
 
@@ -24,6 +24,9 @@ struct Found {
     /// A hash of the names and stamps of all files looked at.
     files: String,
     groups: Vec<Vec<String>>,
+    /// See [`Copies::by_samples_alone`](crate::dataset::copies::Copies).
+    #[serde(default)]
+    by_samples_alone: bool,
 }
 
 /// Looks for recordings that hold the same sound, in a data set whose folds are made here, and keeps what it found. The recordings are read
@@ -35,7 +38,9 @@ pub(crate) fn look(config: &Config, catalog: &Catalog) -> Result<()> {
     if !catalog.folds_made || known(config, catalog).is_some() {
         return Ok(());
     }
-    let found = Found { files: identity(catalog), groups: groups(catalog) };
+    let copies = copies(catalog);
+    let (files, groups) = (identity(catalog), groups(catalog, &copies.pairs));
+    let found = Found { files, groups, by_samples_alone: copies.by_samples_alone };
     let path = path(config);
     files::create_dir(&config.data.processed_dir)?;
     let json = serde_json::to_vec_pretty(&found).map_err(|error| Error::io("write", &path)(error.into()))?;
@@ -49,6 +54,10 @@ pub(crate) fn look(config: &Config, catalog: &Catalog) -> Result<()> {
 pub(crate) fn apply(config: &Config, mut catalog: Catalog) -> Result<Catalog> {
     if let Some(found) = known(config, &catalog) {
         let together = catalog.keep_together(found.groups)?;
+        if found.by_samples_alone {
+            let note = "so much sound that recordings share a fold for their very samples alone; name in a column `source` what belongs together";
+            catalog.notes.push(note.into());
+        }
         if let Some(first) = together.first() {
             let (n, first) = (together.iter().map(Vec::len).sum::<usize>(), first.join(" and "));
             catalog.notes.push(format!("{n} recordings hold the same sound as another and share its fold: {first}, …"));
@@ -79,18 +88,27 @@ fn identity(catalog: &Catalog) -> String {
 }
 
 /// Pairs that share a recording make one group.
-fn groups(catalog: &Catalog) -> Vec<Vec<String>> {
-    let mut group_of: Vec<usize> = (0..catalog.clips.len()).collect();
-    for copy in copies(catalog) {
-        let (a, b) = (group_of[copy.clips.0], group_of[copy.clips.1]);
-        let (low, high) = (a.min(b), a.max(b));
-        group_of.iter_mut().filter(|group| **group == high).for_each(|group| *group = low);
+fn groups(catalog: &Catalog, pairs: &[Copy]) -> Vec<Vec<String>> {
+    // Each recording points to an earlier one of its group, the first to itself.
+    let mut earlier: Vec<usize> = (0..catalog.clips.len()).collect();
+    fn first(earlier: &mut [usize], clip: usize) -> usize {
+        let mut at = clip;
+        while earlier[at] != at {
+            earlier[at] = earlier[earlier[at]];
+            at = earlier[at];
+        }
+        at
+    }
+    for Copy { clips: (a, b), .. } in pairs {
+        let (a, b) = (first(&mut earlier, *a), first(&mut earlier, *b));
+        earlier[a.max(b)] = a.min(b);
     }
     let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for (clip, group) in catalog.clips.iter().zip(group_of) {
-        groups.entry(group).or_default().push(clip.filename.clone());
+    let paired: BTreeSet<usize> = pairs.iter().flat_map(|copy| [copy.clips.0, copy.clips.1]).collect();
+    for clip in paired {
+        groups.entry(first(&mut earlier, clip)).or_default().push(catalog.clips[clip].filename.clone());
     }
-    groups.into_values().filter(|group| group.len() > 1).collect()
+    groups.into_values().collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 const BLOCK_LEN: usize = 1 << 17;
 
 /// A hash with 128 bits, XXH3; its text is 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
 impl fmt::Display for Digest {
@@ -62,6 +62,22 @@ pub fn hash_file(path: &Path) -> Result<Digest> {
 /// The same hash of bytes in memory.
 pub fn hash_bytes(bytes: &[u8]) -> Digest {
     Digest(xxh3_128(bytes))
+}
+
+/// The same hash of bytes that come block by block.
+#[derive(Default)]
+pub struct Hashing(Xxh3Default);
+
+impl Hashing {
+    /// The next bytes.
+    pub fn take(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of all that came.
+    pub fn digest(&self) -> Digest {
+        Digest(self.0.digest128())
+    }
 }
 
 /// The same hash of texts, each apart from the next whatever they hold.

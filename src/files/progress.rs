@@ -39,6 +39,39 @@ impl Unit {
     }
 }
 
+/// Tells how much of one long thing is done and how long the rest will take, every few seconds.
+pub struct Remaining {
+    started: Instant,
+    told: Instant,
+}
+
+impl Remaining {
+    /// The least time between two words, and before the first.
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    /// Starts the clock.
+    pub fn start() -> Self {
+        let now = Instant::now();
+        Remaining { started: now, told: now }
+    }
+
+    /// What there is to say of a share that is done, 0 to 1, if it is time for it.
+    pub fn say(&mut self, share: f64) -> Option<String> {
+        let (elapsed_s, is_due) = (self.started.elapsed().as_secs_f64(), self.told.elapsed() >= Self::INTERVAL);
+        if !is_due || share <= 0.0 {
+            return None;
+        }
+        self.told = Instant::now();
+        Some(Self::words(share, elapsed_s))
+    }
+
+    fn words(share: f64, elapsed_s: f64) -> String {
+        let left_s = elapsed_s * (1.0 - share).max(0.0) / share;
+        let left = if left_s < 90.0 { format!("{left_s:.0} s") } else { format!("{:.0} min", left_s / 60.0) };
+        format!("{:.0} % heard, {left} left", 100.0 * share.min(1.0))
+    }
+}
+
 /// Counts a stage's work and tells about it: done of total, rate, remaining time.
 #[derive(Debug)]
 pub struct Progress {
@@ -122,6 +155,13 @@ mod tests {
         let mut progress = Progress::new("preprocess", Unit::Items("clips"), Some(400));
         progress.add(100);
         assert_eq!(progress.line(Duration::from_secs(2)), "preprocess: 100 of 400 clips, 50 clips/s, 6 s left");
+    }
+
+    #[test]
+    fn what_is_left_follows_from_what_is_done() {
+        assert_eq!(Remaining::words(0.25, 20.0), "25 % heard, 60 s left");
+        assert_eq!(Remaining::words(0.1, 60.0), "10 % heard, 9 min left");
+        assert_eq!(Remaining::start().say(0.5), None, "too soon");
     }
 
     #[test]

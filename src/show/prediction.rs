@@ -6,7 +6,7 @@ use super::sound::player;
 use super::table::{MAX_CARDS, table};
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Waveform};
-use crate::results::predict::{FolderPredictions, NONE_OF_THESE, Prediction, Recognize};
+use crate::results::predict::{Event, FolderPredictions, NONE_OF_THESE, Prediction, Recognize};
 use crate::show::html::{self, Cell, Html};
 use crate::show::plot::{self, BarStyle, Picture};
 use crate::show::tables;
@@ -100,7 +100,10 @@ fn card(prediction: &Prediction, heard: Option<&Waveform>) -> Result<Html> {
     Ok(html::card(&format!("{name} ({:.1} s)", prediction.duration_s), &items))
 }
 
-/// The probabilities of `labels`, the most probable classes of a recording, window by window; of windows that are silent, or unlike what the
+/// A class is heard in a window from this probability on.
+const HEARD: f32 = 0.5;
+
+/// The probabilities of `labels`, the most probable classes of a recording, window by window, underlined where one is heard; of windows that are silent, or unlike what the
 /// network was trained on, that they are none of these.
 fn timeline(prediction: &Prediction, mut labels: Vec<String>) -> Result<Picture> {
     let n_classes = labels.len();
@@ -126,7 +129,11 @@ fn timeline(prediction: &Prediction, mut labels: Vec<String>) -> Result<Picture>
         .zip(&rows)
         .map(|(window, row)| (window.start_s, window.end_s, row.as_slice()))
         .collect();
-    plot::timeline("in the course of the recording", &labels, &windows)
+    let number = |event: &Event| labels[..n_classes].iter().position(|label| *label == event.label);
+    let events = prediction.events(HEARD);
+    let events: Vec<(f64, f64, usize)> =
+        events.iter().filter_map(|event| Some((event.start_s, event.end_s, number(event)?))).collect();
+    plot::timeline("in the course of the recording", &labels, &windows, &events)
 }
 
 /// Every recording's most probable classes as one table.

@@ -269,10 +269,23 @@ impl Listener {
     /// # Errors
     /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
+        self.predict_file_while(path, &mut |_| true).map(|(prediction, _)| prediction)
+    }
+
+    /// As [`Classifier::predict_file_while`]. A published network hears a file as a whole.
+    ///
+    /// # Errors
+    /// As [`Listener::predict_file`].
+    pub fn predict_file_while(
+        &mut self,
+        path: &Path,
+        go_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<(Prediction, bool)> {
         if let Network::TinyAst(classifier) = &mut self.network {
-            return classifier.predict_file(path);
+            return classifier.predict_file_while(path, go_on);
         }
-        self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))
+        let prediction = self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))?;
+        Ok((prediction, true))
     }
 }
 

@@ -5,14 +5,11 @@ mod tell_tales;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
 use unicode_normalization::UnicodeNormalization;
 
 use crate::dataset::catalog::Catalog;
-use crate::dataset::copies::{Copy, Fingerprint, same};
+use crate::dataset::copies::{self, Copies, Copy};
 use crate::dataset::measure::Measured;
-use crate::front_end::audio;
 
 pub use finding::{Finding, Severity};
 
@@ -41,16 +38,17 @@ pub struct Checkup {
 ///
 /// Every file is read, on all cores; one that cannot be read is a finding.
 pub fn checkup(catalog: &Catalog) -> Checkup {
-    let look =
-        |clip| audio::read(&catalog.path(clip)).ok().map(|sound| (Measured::of(&sound), Fingerprint::of(&sound)));
-    let looked: Vec<Option<(Measured, Fingerprint)>> = catalog.clips.par_iter().map(look).collect();
-    let (measured, prints): (Vec<Option<Measured>>, Vec<Fingerprint>) = looked
-        .into_iter()
-        .map(|looked| looked.map_or((None, Fingerprint::default()), |(measured, print)| (Some(measured), print)))
-        .unzip();
-    let mut pairs = same(&prints);
-    pairs.extend(to_the_sample(&measured, &pairs));
+    let (measured, prints) = copies::look(catalog);
+    let Copies { pairs, by_samples_alone } = copies::among(&measured, prints);
     let mut findings = copied(catalog, &pairs);
+    if by_samples_alone {
+        findings.push(finding(
+            Severity::Note,
+            "so much sound that copies were looked for by their very samples alone",
+            "Copies that are louder, in another format or cut from the same place are not among those above.",
+            "Where there may be some, name in a column `source` what belongs together.",
+        ));
+    }
     findings.extend(classes(catalog, &measured));
     // Whether a class goes with a rate or a length is a question of one class a recording.
     if !catalog.is_multi_label() {
@@ -60,21 +58,6 @@ pub fn checkup(catalog: &Catalog) -> Checkup {
     // Stable: in the order above where they weigh the same.
     findings.sort_by_key(|finding| finding.severity);
     Checkup { n_clips: catalog.clips.len(), findings }
-}
-
-/// Pairs of recordings with the very same samples that are not among those found already: too short to have a print.
-fn to_the_sample(measured: &[Option<Measured>], known: &[Copy]) -> Vec<Copy> {
-    let known: BTreeSet<(usize, usize)> = known.iter().map(|copy| copy.clips).collect();
-    let mut first_of: BTreeMap<u64, usize> = BTreeMap::new();
-    let mut found = Vec::new();
-    for (clip, sound) in measured.iter().enumerate() {
-        let Some(sound) = sound.filter(|sound| !sound.is_silent()) else { continue };
-        let first = *first_of.entry(sound.samples_hash).or_insert(clip);
-        if first != clip && !known.contains(&(first, clip)) {
-            found.push(Copy { clips: (first, clip), agreement: 1.0, common_s: sound.duration_s });
-        }
-    }
-    found
 }
 
 /// The first few names, and how many more there are.
@@ -283,7 +266,7 @@ mod tests {
             bandwidth_hz: 20_000.0,
             clipped: 0.0,
             offset: 0.0,
-            samples_hash: 0,
+            samples: Default::default(),
         }
     }
 
@@ -377,9 +360,5 @@ mod tests {
         assert_eq!(severities(&[copy(0, 2)]), [Severity::Serious]);
         assert_eq!(severities(&[copy(0, 3)]), [Severity::Note]);
         assert_eq!(severities(&[copy(1, 2)]), [Severity::Serious, Severity::Serious]);
-        let measured = [1, 2, 1, 1].map(|samples_hash| Some(Measured { samples_hash, ..sound() }));
-        let pairs: Vec<(usize, usize)> =
-            to_the_sample(&measured, &[copy(0, 3)]).iter().map(|copy| copy.clips).collect();
-        assert_eq!(pairs, [(0, 2)]);
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use cache::Cache;
 use recording::{Recording, rows};
 pub use report::PreprocessReport;
-pub use windows::{Windows, clips_of};
+pub use windows::{Cutter, Windows, clips_of};
 
 /// Runs the stage with one worker per core; only what changed since the last run is computed.
 ///

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::config::{ClipConfig, LongClips};
+use crate::error::Result;
+use crate::front_end::resample::{Resampler, Running};
 
 /// Cuts or pads a recording to clips of `duration_s`, each with its start in seconds.
 ///
@@ -50,7 +52,11 @@ impl Windows {
     ///
     /// # Errors
     /// What `give` reports.
-    pub fn take<E>(&mut self, samples: &[f32], mut give: impl FnMut(usize, &[f32]) -> Result<(), E>) -> Result<(), E> {
+    pub fn take<E>(
+        &mut self,
+        samples: &[f32],
+        mut give: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         self.held.extend_from_slice(samples);
         while self.origin + self.held.len() >= self.next + self.n_samples {
             let start = self.next - self.origin;
@@ -68,7 +74,10 @@ impl Windows {
     ///
     /// # Errors
     /// What `give` reports.
-    pub fn finish<E>(mut self, mut give: impl FnMut(usize, &[f32]) -> Result<(), E>) -> Result<(), E> {
+    pub fn finish<E>(
+        mut self,
+        mut give: impl FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let end = self.origin + self.held.len();
         if self.next > 0 && end == self.next - self.hop + self.n_samples {
             return Ok(());
@@ -76,6 +85,42 @@ impl Windows {
         let start = end.saturating_sub(self.n_samples);
         self.held.resize(self.held.len().max(self.n_samples), 0.0);
         give(start, &self.held[start - self.origin..][..self.n_samples])
+    }
+}
+
+/// [`Windows`] of a recording that comes block by block at a rate of its own.
+pub struct Cutter {
+    resampling: Running,
+    windows: Windows,
+    resampled: Vec<f32>,
+}
+
+impl Cutter {
+    /// For a recording whose rate this resampler converts from, to the rate of the windows.
+    pub fn new(resampler: Resampler, windows: Windows) -> Self {
+        Cutter { resampling: Running::new(resampler), windows, resampled: Vec::new() }
+    }
+
+    /// Takes samples, and hands over every window that is whole, with the place of its first sample.
+    ///
+    /// # Errors
+    /// As [`Running::take`]; what `give` reports.
+    pub fn take(&mut self, samples: &[f32], give: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
+        self.resampled.clear();
+        self.resampling.take(samples, &mut self.resampled)?;
+        self.windows.take(&self.resampled, give)
+    }
+
+    /// Hands over the rest as [`Windows::finish`] does, and gives the resampler back.
+    ///
+    /// # Errors
+    /// As [`Running::finish`]; what `give` reports.
+    pub fn finish(mut self, mut give: impl FnMut(usize, &[f32]) -> Result<()>) -> Result<Resampler> {
+        self.resampled.clear();
+        let resampler = self.resampling.finish(&mut self.resampled)?;
+        self.windows.take(&self.resampled, &mut give)?;
+        self.windows.finish(give)?;
+        Ok(resampler)
     }
 }
 

@@ -25,7 +25,7 @@ mod decode;
 mod stream;
 
 pub use decode::{decode, read};
-pub use stream::{Listen, stream};
+pub use stream::{Listen, stream, stream_as_recorded};
 pub use wav::{WavInfo, wav_info};
 pub use waveform::{MAX_AMPLITUDE, MAX_CHANNELS, MAX_DURATION_S, MAX_FRAMES, SAMPLE_RATES, Waveform};
 pub use write::{wav_bytes, write_wav};

@@ -7,6 +7,7 @@ use super::prediction::Prediction;
 use crate::config::Config;
 use crate::dataset::catalog::{Walk, audio_files, passed_over};
 use crate::error::{Error, Result};
+use crate::files::progress::Remaining;
 
 /// The predictions for a folder.
 #[derive(Debug)]
@@ -43,7 +44,14 @@ pub fn predict_folder(config: &Config) -> Result<FolderPredictions> {
         result.failed.push((path, error));
     }
     for path in walk.files.iter().map(|name| dir.join(name)) {
-        match classifier.predict_file(&path) {
+        let mut remaining = Remaining::start();
+        let mut follow = |share: f64| {
+            if let Some(words) = remaining.say(share) {
+                println!("{}: {words}", path.display());
+            }
+            true
+        };
+        match classifier.predict_file_while(&path, &mut follow).map(|(prediction, _)| prediction) {
             Ok(prediction) => result.predictions.push(prediction),
             Err(error) => result.failed.push((path, error)),
         }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use crate::config::{ClipConfig, LongClips};
 use crate::dataset::measure::{Loudness, SILENCE_DBFS};
-use crate::dataset::preprocess::Windows;
+use crate::dataset::preprocess::{Cutter, Windows};
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Listen, Waveform};
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
-use crate::front_end::resample::Running;
 use crate::results::predict::prediction::{Prediction, Standing, Window};
 use crate::training::described::CheckpointInfo;
 use crate::training::reference::{Reference, UNLIKE};
@@ -55,6 +54,9 @@ pub(super) struct Hearing<'a, N> {
     batch_size: usize,
     /// From one window to the next, in seconds; none for one behind the other.
     hop_s: Option<f32>,
+    /// Is told how much of a file was read, 0 to 1, and whether to go on.
+    go_on: Option<&'a mut dyn FnMut(f64) -> bool>,
+    stopped: bool,
     /// Nothing before the recording begins.
     under_way: Option<UnderWay>,
 }
@@ -64,8 +66,7 @@ struct UnderWay {
     sample_rate: u32,
     n_samples: u64,
     loudness: Loudness,
-    resampling: Running,
-    windows: Windows,
+    cutter: Cutter,
     said: Said,
 }
 
@@ -110,7 +111,8 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         batch_size: usize,
         network: N,
     ) -> Self {
-        Hearing { info, extractor, network, reference, batch_size, hop_s: None, under_way: None }
+        let (hop_s, go_on, stopped, under_way) = (None, None, false, None);
+        Hearing { info, extractor, network, reference, batch_size, hop_s, go_on, stopped, under_way }
     }
 
     /// Lets windows overlap, one every so many seconds.
@@ -128,27 +130,27 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         self.finish()
     }
 
-    /// Hears a file of any length.
+    /// Hears a file of any length, as long as it is told to go on; and whether that was to its end.
     ///
     /// # Errors
     /// As [`audio::stream`] and [`Hearing::waveform`].
-    pub fn file(mut self, path: &Path) -> Result<Heard> {
-        audio::stream(path, &mut self)?;
-        self.finish()
+    pub fn file(mut self, path: &Path, go_on: &'a mut dyn FnMut(f64) -> bool) -> Result<(Heard, bool)> {
+        self.go_on = Some(go_on);
+        match audio::stream(path, &mut self) {
+            Err(_) if self.stopped => {}
+            read => read?,
+        }
+        let is_whole = !self.stopped;
+        Ok((self.finish()?, is_whole))
     }
 
     fn finish(mut self) -> Result<Heard> {
-        let Some(UnderWay { sample_rate, n_samples, loudness, resampling, mut windows, mut said }) =
-            self.under_way.take()
-        else {
+        let Some(UnderWay { sample_rate, n_samples, loudness, cutter, mut said }) = self.under_way.take() else {
             return Err(Error::Signal { expected: "a recording".into(), found: "none that began".into() });
         };
         let duration_s = n_samples as f64 / f64::from(sample_rate);
-        let mut resampled = Vec::new();
-        let resampler = resampling.finish(&mut resampled)?;
+        let resampler = cutter.finish(|start, window| self.window(&mut said, start, window))?;
         self.extractor.take_back(sample_rate, resampler);
-        windows.take(&resampled, |start, window| self.window(&mut said, start, window))?;
-        windows.finish(|start, window| self.window(&mut said, start, window))?;
         // What waits is made ready, and then heard.
         self.ask(&mut said)?;
         self.ask(&mut said)?;
@@ -225,27 +227,29 @@ impl<N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Listen for Hearing<'_, N>
         let settings = &self.info.settings;
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..settings.clip };
         let hop = self.hop_s.map(|hop_s| (hop_s * settings.features.sample_rate as f32).round() as usize);
-        self.under_way = Some(UnderWay {
-            sample_rate,
-            n_samples: 0,
-            loudness: Loudness::new(sample_rate),
-            resampling: Running::new(self.extractor.lend_resampler(sample_rate)?),
-            windows: Windows::new(settings.features.sample_rate, &windows_config, hop),
-            said: Said::default(),
-        });
+        let windows = Windows::new(settings.features.sample_rate, &windows_config, hop);
+        let cutter = Cutter::new(self.extractor.lend_resampler(sample_rate)?, windows);
+        let (loudness, said) = (Loudness::new(sample_rate), Said::default());
+        self.under_way = Some(UnderWay { sample_rate, n_samples: 0, loudness, cutter, said });
         Ok(())
     }
 
     fn take(&mut self, samples: &[f32]) -> Result<()> {
         let Some(mut under_way) = self.under_way.take() else { return Ok(()) };
-        let UnderWay { n_samples, loudness, resampling, windows, said, .. } = &mut under_way;
+        let UnderWay { n_samples, loudness, cutter, said, .. } = &mut under_way;
         *n_samples += samples.len() as u64;
         loudness.take(samples);
-        let mut resampled = Vec::new();
-        resampling.take(samples, &mut resampled)?;
-        windows.take(&resampled, |start, window| self.window(said, start, window))?;
+        cutter.take(samples, |start, window| self.window(said, start, window))?;
         self.under_way = Some(under_way);
         Ok(())
+    }
+
+    fn follow(&mut self, share: f64) -> Result<()> {
+        if self.go_on.as_mut().is_none_or(|go_on| go_on(share)) {
+            return Ok(());
+        }
+        self.stopped = true;
+        Err(Error::Signal { expected: "somebody to listen".into(), found: "nobody any more".into() })
     }
 }
 

@@ -121,8 +121,21 @@ impl OnnxClassifier {
     /// # Errors
     /// As [`audio::stream`](crate::front_end::audio::stream) and [`OnnxClassifier::predict`].
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
-        let heard = self.hearing().file(path).map_err(|error| error.in_file(path))?;
-        self.judged(heard, path)
+        self.predict_file_while(path, &mut |_| true).map(|(prediction, _)| prediction)
+    }
+
+    /// The same as long as `go_on` says so, which is told how much of the file was read, 0 to 1; and whether that was to its end. What is said of a
+    /// recording that was not heard to its end is said of its beginning.
+    ///
+    /// # Errors
+    /// As [`OnnxClassifier::predict_file`].
+    pub fn predict_file_while(
+        &mut self,
+        path: &Path,
+        go_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<(Prediction, bool)> {
+        let (heard, is_whole) = self.hearing().file(path, go_on).map_err(|error| error.in_file(path))?;
+        Ok((self.judged(heard, path)?, is_whole))
     }
 
     /// Classifies a sound in memory; `path` is its name in the prediction.

@@ -1,7 +1,10 @@
 //! What a classifier hears in the course of a recording.
 
+use plotters::element::PathElement;
+use plotters::style::Color;
+
 use super::axes::{Axis, Grid, below, frame};
-use super::canvas::{HeatMap, MARGIN, Rect, Sheet, TICK_SIZE, TITLE_HEIGHT, write_title};
+use super::canvas::{Area, Drawn, HeatMap, MARGIN, Rect, SCALE, Sheet, TICK_SIZE, TITLE_HEIGHT, write_title};
 use super::checks::refuse;
 use super::classes::{label_width, write_rows};
 use super::colors::{self, Palette};
@@ -12,19 +15,32 @@ use crate::error::Result;
 const NAME: &str = "a timeline";
 const WIDTH: i32 = 480;
 const PITCH: i32 = 22;
+/// How wide the line under an event is.
+const LINE: i32 = 3;
 /// Columns of the heat map, at most one per pixel.
 const COLUMNS: usize = 400;
 
-/// Probabilities of some classes over the windows of a recording: a row per class, darker where the class is more probable.
+/// Probabilities of some classes over the windows of a recording: a row per class, darker where the class is more probable, underlined where it
+/// is heard.
 ///
 /// `windows` are `(start_s, end_s, probabilities)`, one probability from 0 to 1 per label. Where windows overlap, or one column
-/// stands for several, the highest shows.
+/// stands for several, the highest shows. `events` are `(start_s, end_s, label)`, the label by number.
 ///
 /// # Errors
-/// [`crate::error::Error::Plot`] when there is no label or window, a window ends before it starts, or a probability is missing or not in
+/// [`crate::error::Error::Plot`] when there is no label or window, a window or event ends before it starts, or a probability is missing or not in
 /// 0 to 1.
-pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) -> Result<Picture> {
+pub fn timeline(
+    title: &str,
+    labels: &[String],
+    windows: &[(f64, f64, &[f32])],
+    events: &[(f64, f64, usize)],
+) -> Result<Picture> {
     check(title, labels, windows)?;
+    if let Some((start_s, end_s, label)) =
+        events.iter().find(|one| one.1 <= one.0 || one.1.is_nan() || one.0.is_nan() || one.2 >= labels.len())
+    {
+        return Err(refuse(NAME, format!("{title}: an event of label {label} goes from {start_s} to {end_s} s")));
+    }
     let end_s = windows.iter().fold(0.0, |end: f64, window| end.max(window.1));
     let label_room = label_width(labels.iter(), TICK_SIZE) + 12;
     let left = label_room + 8;
@@ -36,7 +52,7 @@ pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) 
     let y = Axis { title: String::new(), from: labels.len() as f64, to: 0.0, ticks: Vec::new() };
     let sheet = Sheet {
         name: NAME,
-        alt: describe(title, labels, windows),
+        alt: describe(title, labels, windows, events),
         width: WIDTH,
         height: plot.bottom() + below(&x.title),
         heat_maps: vec![
@@ -48,6 +64,7 @@ pub fn timeline(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) 
         write_title(area, title, MARGIN, bar.left - MARGIN - 24)?;
         write_limits(area, bar, 0.0, 100.0, "%")?;
         frame(area, plot, x, y, Grid::None)?;
+        underline(area, plot, events, end_s)?;
         write_rows(area, plot, PITCH, labels.iter())
     })
 }
@@ -88,8 +105,23 @@ fn cells(n_labels: usize, windows: &[(f64, f64, &[f32])], end_s: f64) -> Vec<u8>
     highest.into_iter().map(|probability| colors::level(f64::from(probability), 0.0, 1.0)).collect()
 }
 
-/// The course of the recording in words: what is the most probable when.
-fn describe(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) -> String {
+/// A line along the foot of a row for each event, at least as long as it is wide; white on dark, so that it shows on every colour.
+fn underline(area: &Area, plot: Rect, events: &[(f64, f64, usize)], end_s: f64) -> Drawn {
+    let x = |at_s: f64| plot.left + (at_s / end_s * f64::from(plot.width)).round() as i32;
+    for &(start_s, stop_s, label) in events {
+        let foot = plot.top + PITCH * (label as i32 + 1) - LINE / 2 - 2;
+        let (from, to) = (x(start_s).min(plot.right() - LINE), x(stop_s).min(plot.right()));
+        let to = to.max(from + LINE);
+        for (color, beyond, width) in [(colors::BLACK, 0, LINE + 2), (colors::WHITE, 1, LINE)] {
+            let line = [from + beyond, to - beyond].map(|x| (x * SCALE, foot * SCALE));
+            area.draw(&PathElement::new(line, color.stroke_width((width * SCALE) as u32)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The course of the recording in words: what is the most probable when, and what is heard.
+fn describe(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])], events: &[(f64, f64, usize)]) -> String {
     let mut told: Vec<(usize, f64, f64)> = Vec::new();
     for &(start_s, end_s, probabilities) in windows {
         let best = (0..labels.len()).fold(0, |best, i| if probabilities[i] > probabilities[best] { i } else { best });
@@ -102,7 +134,15 @@ fn describe(title: &str, labels: &[String], windows: &[(f64, f64, &[f32])]) -> S
         |(class, from_s, to_s): &(usize, f64, f64)| format!("{} from {from_s:.1} to {to_s:.1} s", labels[*class]);
     let more = if told.len() > 8 { format!(", and {} more changes", told.len() - 8) } else { String::new() };
     let told: Vec<String> = told.iter().take(8).map(part).collect();
-    format!("{title} in {} windows. Most probable: {}{more}.", windows.len(), told.join(", "))
+    let heard =
+        |&(from_s, to_s, label): &(f64, f64, usize)| format!("{} from {from_s:.1} to {to_s:.1} s", labels[label]);
+    let first: Vec<String> = events.iter().take(8).map(heard).collect();
+    let underlined = match events.len() {
+        0 => String::new(),
+        n if n > 8 => format!(" Underlined: {}, and {} more.", first.join(", "), n - 8),
+        _ => format!(" Underlined: {}.", first.join(", ")),
+    };
+    format!("{title} in {} windows. Most probable: {}{more}.{underlined}", windows.len(), told.join(", "))
 }
 
 #[cfg(test)]
