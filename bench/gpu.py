@@ -28,6 +28,8 @@ from harness import BENCH, ROOT, WORK, Worker, build_example, machine
 
 DEVICE = os.environ.get("CHECK_DEVICE", "cuda")
 REPORT = ROOT / "target" / "gpu-report.md"
+# One build of the crate serves all parts.
+FEATURES = "distributed"
 FOLDER = WORK / "gpu"
 ROUNDS = 5
 STEPS = {"quick": 200, "good": 50} if DEVICE == "cuda" else {"quick": 4, "good": 1}
@@ -60,7 +62,7 @@ def main() -> None:
 
 def steps() -> str:
     """Medians of a step on both sides, taking turns."""
-    ours = Worker(build_example("bench_training", "torch"), threads=None)
+    ours = Worker(build_example("bench_training", FEATURES), threads=None)
     peer = Worker([PEER, BENCH / "training_peers.py", "steps"], threads=None)
     lines = ["| preset | ours | PyTorch | ratio | target | kernels at work |", "|---|---|---|---|---|---|"]
     for preset, network in (("quick", "vit"), ("good", "by_hand")):
@@ -122,7 +124,7 @@ def peer_version() -> str:
 
 def devices() -> str:
     """The table of bench_device."""
-    command = build_example("bench_device", "download", "torch")
+    command = build_example("bench_device", FEATURES)
     answer = subprocess.run([*command, EPOCHS], capture_output=True, text=True, timeout=240, cwd=ROOT)
     if answer.returncode:
         raise RuntimeError(answer.stderr[-400:])
@@ -131,7 +133,7 @@ def devices() -> str:
 
 def resume() -> str:
     """Weights of a run that was stopped in its second epoch and went on, beside those of one that was not."""
-    command = [*build_example("bench_device", "download", "torch"), "resume"]
+    command = [*build_example("bench_device", FEATURES), "resume"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     if answer.returncode:
         raise RuntimeError(answer.stderr[-400:])
@@ -140,7 +142,7 @@ def resume() -> str:
 
 def nccl() -> str:
     """One process that joins a group of one."""
-    train = build_example("train", "distributed")
+    train = build_example("train", FEATURES)
     place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29731"}
     alone, joined = trained(train, "alone", 2, {}), trained(train, "joined", 2, place)
     built = "with NCCL" if os.environ.get("NCCL_INCLUDE") else "without NCCL: NCCL_INCLUDE names no headers, Gloo carries"

@@ -25,8 +25,7 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo fmt --check"):
         run(["cargo", "fmt", "--check"])
     with clock.step("cargo clippy"):
-        distributed = ["--features", "distributed", "--locked"]
-        run(["cargo", "clippy", "--all-targets", *distributed, "--", "-D", "warnings"], env=build)
+        run(["cargo", "clippy", "--all-targets", *kernel.BUILD, "--", "-D", "warnings"], env=build)
         # As the notebook has it.
         run(["cargo", "clippy", "--lib", "--locked", "--", "-D", "warnings"], env=build)
     without_torch = "onnx,microphone" if has_microphone_headers() else "onnx"
@@ -35,9 +34,9 @@ def run_all(clock: Clock, libtorch: Path) -> None:
         run(["cargo", "clippy", *front_end, "--", "-D", "warnings"], env=build)
         run(["cargo", "clippy", *front_end, "--features", without_torch, "--", "-D", "warnings"], env=build)
     with clock.step("cargo test"):
-        run(["cargo", "test", *distributed], env=build)
+        run(["cargo", "test", *kernel.BUILD], env=build)
         # Cargo builds the examples for their tests, and leaves out those inside them.
-        run(["cargo", "test", *distributed, "--example", "train"], env=build)
+        run(["cargo", "test", *kernel.BUILD, "--example", "train"], env=build)
     with clock.step("cargo test, front end and exported networks alone"):
         alone = ["--no-default-features", "--features", without_torch, "--locked"]
         run(["cargo", "build", *alone, "--example", "predict"], env=build)

@@ -24,7 +24,7 @@ def check(clock: Clock, libtorch: Path) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     with clock.step("exports"):
         env = {**kernel.build_environment(libtorch), "EXPORT_DIR": str(FOLDER)}
-        run(["cargo", "test", "-q", "--locked", "--test", "export", "--test", "transfer"], env=env)
+        run(["cargo", "test", "-q", *kernel.BUILD, "--test", "export", "--test", "transfer"], env=env)
     python = peers(clock)
     with clock.step("exports in Python"):
         # Our libtorch on the library path would come before the one that torch brings.

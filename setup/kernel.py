@@ -18,6 +18,8 @@ EVCXR = "0.22.0"
 KERNEL = "audio_transformer"
 NOTEBOOK = ROOT / "audio_transformer_pipeline.ipynb"
 BINARY = TOOLS / "cargo" / "bin" / "evcxr_jupyter"
+# How tests and programs beside the notebook are built: in one way, so that the crate is built once for all of them.
+BUILD = ["--locked", "--features", "distributed"]
 CRATE = TARGET / "evcxr"
 # How long libtorch's threads spin before they sleep. The default (300,000 turns) makes training ten times slower beside
 # other work on the same cores; sleeping at once (0) halves its speed on cores of its own; this does neither.

@@ -49,7 +49,7 @@ def test(clock: Clock, libtorch: Path, chromium: str) -> None:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
     environment = kernel.build_environment(libtorch)
-    example = ["cargo", "run", "-q", "--locked", "--example"]
+    example = ["cargo", "run", "-q", *kernel.BUILD, "--example"]
     real = sorted(Path(os.environ.get("ESC10_DIR") or ROOT.parent / "shared" / "esc10").glob("ogg/1-*.ogg"))[:N_REAL]
     with clock.step("the page in Chromium"):
         run([*example, "export", "--", "--page", RELEASED, OUTPUT], env=environment)

@@ -30,8 +30,7 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
         if DATASET == "esc10" and os.environ.get("ESC10_DIR"):
             env["ESC50_URL"] = stack.enter_context(esc10.served(clock, esc10.packing_script()))
         with clock.step(f"study {command}"):
-            features = ["--no-default-features", "--features", "pipeline"]
-            run(["cargo", "run", "-q", "--locked", *features, "--example", "study", "--", command], env=env)
+            run(["cargo", "run", "-q", *kernel.BUILD, "--example", "study", "--", command], env=env)
 
 
 def own_data(clock: Clock, libtorch: Path) -> None:
@@ -47,7 +46,7 @@ def unknown(clock: Clock, libtorch: Path) -> None:
 def on_sets(clock: Clock, libtorch: Path, example: str, runs: list[list[str]]) -> None:
     """The sets made from the recordings of ESC10_DIR, an example's runs on them, and its table."""
     env = {**kernel.build_environment(libtorch), "GOMP_SPINCOUNT": kernel.SPIN_COUNT}
-    program = ["cargo", "run", "-q", "--locked", "--no-default-features", "--features", "pipeline", "--example"]
+    program = ["cargo", "run", "-q", *kernel.BUILD, "--example"]
     with clock.step("own data: the sets"):
         run([*program, "own_data", "--", "make", esc10.packing_script().parent], env=env)
     for words in runs:

@@ -163,18 +163,20 @@ fn what_a_run_left_that_did_not_end_is_taken_up_where_it_is_still_true() {
     let computed = preprocess_part(&config, (0, 2), 2).unwrap();
     assert!((N / 3..=2 * N / 3).contains(&computed), "{computed}");
     assert!(matches!(Dataset::open(&config), Err(Error::StageMissing { .. })));
+    fs::write(config.data.processed_dir.join("shard-notes.csv"), b"mine").unwrap();
     // A shard that was being written, and one that was not told of.
-    fs::write(config.data.processed_dir.join(".shard-0-part0-0.npy.1.part"), b"half").unwrap();
-    fs::write(config.data.processed_dir.join("shard-0-0.npy"), b"all").unwrap();
+    fs::write(config.data.processed_dir.join(".shard-0123abcd-part0-0.npy.1.part"), b"half").unwrap();
+    fs::write(config.data.processed_dir.join("shard-0123abcd-0.npy"), b"all").unwrap();
     // Of what is there one recording is another by now.
     let tables = files(&config, ".csv");
-    let table = fs::read_to_string(config.data.processed_dir.join(tables.iter().next().unwrap())).unwrap();
+    let of_shard = tables.iter().find(|name| *name != "shard-notes.csv").unwrap();
+    let table = fs::read_to_string(config.data.processed_dir.join(of_shard)).unwrap();
     let first = table.lines().nth(1).unwrap().split(',').nth(2).unwrap();
     write_wav(&dir.path().join("sounds").join(first), &sound(100)).unwrap();
     let report = preprocess(&config).unwrap();
     assert_eq!((report.computed, report.reused), (N - computed + 1, computed - 1));
-    assert_eq!((files(&config, ".csv").len(), files(&config, ".part").len()), (1, 0));
-    assert!(!files(&config, ".npy").contains("shard-0-0.npy"));
+    assert_eq!((files(&config, ".csv").len(), files(&config, ".part").len()), (2, 0), "and what is no shard's");
+    assert!(!files(&config, ".npy").contains("shard-0123abcd-0.npy"));
     assert!(contents(&config) == in_files(dir.path(), &config));
 }
 

@@ -218,7 +218,7 @@ impl Listen for Printing {
     fn begin(&mut self, sample_rate: u32) -> Result<()> {
         self.held.clear();
         self.bits.clear();
-        self.under_way = Some((sample_rate, Running::new(self.extractor.lend_resampler(sample_rate)?)));
+        self.under_way = Some((sample_rate, Running::on_one_thread(self.extractor.lend_resampler(sample_rate)?)));
         Ok(())
     }
 

@@ -33,8 +33,6 @@ const UNEVEN: f64 = 10.0;
 const BALANCE: f64 = 0.5;
 /// Windows averaged for a prediction, from and to.
 const VIEWS: (f64, f64) = (5.0, 12.0);
-/// The most memory that the clips trained on may take, in bytes.
-const MAX_BYTES: usize = 2 << 30;
 /// The share of the clips to train on that is kept back to calibrate on, with bounds in clips: fewer tell nothing, and more add little. Not
 /// at all where it would be more than the last share.
 const KEPT_BACK_SHARE: f64 = 0.1;
@@ -277,13 +275,6 @@ impl Fit {
         let batch = (n_train / MIN_BATCHES).clamp(MIN_BATCH, self.base.train.batch_size);
         let reason = format!("{n_train} clips to train on");
         self.set("train.batch_size", |config| &mut config.train.batch_size, batch, usize::to_string, reason);
-
-        let clip_frames = self.config.features.n_frames(self.config.clip.n_samples(self.config.features.sample_rate));
-        let fitting = MAX_BYTES / (clip_frames * self.config.features.n_mels * size_of::<f32>()).max(1);
-        if n_train > fitting {
-            let reason = format!("{} GB of memory; the same number of each class", MAX_BYTES >> 30);
-            self.set("train.max_clips", |config| &mut config.train.max_clips, fitting, usize::to_string, reason);
-        }
 
         let ratio = most as f64 / fewest.max(1) as f64;
         let (balance, reason) = if ratio > UNEVEN {

@@ -167,7 +167,7 @@ fn at_rate(features: &FeatureConfig, sample_rate: u32) -> FeatureConfig {
 /// # Errors
 /// As [`tables::spectrograms`].
 pub fn metadata(dataset: &Dataset, n: usize) -> Result<Html> {
-    let rows = tables::spectrograms(&dataset.clips)?.head(Some(n));
+    let rows = tables::spectrograms(&dataset.clips[..n.min(dataset.clips.len())])?;
     Ok(table(&rows, "The first rows of metadata.csv", 0))
 }
 

@@ -76,8 +76,9 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     Ok(report)
 }
 
-/// The part of the stage that process `rank` of `size` has: shards, which [`preprocess`] takes up when all have done theirs. Where spectrograms are not kept in shards there is nothing to do. Returns how many recordings were computed; one that
-/// cannot be read is left to [`preprocess`], which tells it.
+/// The part of the stage that process `rank` of `size` has: shards, which [`preprocess`] takes up when all have done theirs. Where spectrograms
+/// are not kept in shards there is nothing to do. Returns how many recordings were computed; one that cannot be read is left to
+/// [`preprocess`], which tells it.
 ///
 /// # Errors
 /// As [`preprocess`].

@@ -41,7 +41,13 @@ pub(super) fn names_in(dir: &Path) -> Result<Vec<String>> {
         Err(error) => return Err(Error::io("read folder", dir)(error)),
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| name.trim_start_matches('.').starts_with(PREFIX)).collect())
+    Ok(names.filter(|name| is_of_shard(name.trim_start_matches('.'))).collect())
+}
+
+/// Whether a name begins as those that are given here.
+fn is_of_shard(name: &str) -> bool {
+    let tag = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')).map_or("", |(tag, _)| tag);
+    tag.len() == TAG && tag.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// The table beside a shard.

@@ -16,6 +16,7 @@ use crate::files::text::Text;
 use crate::files::{content, npy};
 use crate::front_end::audio::{self, Listen};
 use crate::front_end::features::FeatureExtractor;
+use crate::front_end::resample::Running;
 
 /// Where the spectrograms of a recording go.
 pub(super) enum Sink<'a> {
@@ -161,8 +162,9 @@ impl Listen for Cutting<'_> {
     fn begin(&mut self, sample_rate: u32) -> Result<()> {
         self.kept = Kept::default();
         let windows = Windows::new(self.config.features.sample_rate, &self.config.clip, None);
-        let resampler = self.extractor.lend_resampler(sample_rate)?;
-        self.under_way = Some((sample_rate, Cutter::new(resampler, windows)));
+        // Other recordings take up the other threads.
+        let resampling = Running::on_one_thread(self.extractor.lend_resampler(sample_rate)?);
+        self.under_way = Some((sample_rate, Cutter::new(resampling, windows)));
         Ok(())
     }
 

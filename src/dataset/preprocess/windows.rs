@@ -96,9 +96,9 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    /// For a recording whose rate this resampler converts from, to the rate of the windows.
-    pub fn new(resampler: Resampler, windows: Windows) -> Self {
-        Cutter { resampling: Running::new(resampler), windows, resampled: Vec::new() }
+    /// For a recording whose rate is converted to that of the windows.
+    pub fn new(resampling: Running, windows: Windows) -> Self {
+        Cutter { resampling, windows, resampled: Vec::new() }
     }
 
     /// Takes samples, and hands over every window that is whole, with the place of its first sample.

@@ -93,11 +93,11 @@ impl Resampler {
         }
         check_samples(samples)?;
         let mut output = vec![0.0; self.output_len(samples.len())];
-        self.convert_blocks(samples, 0, 0, &mut output)?;
+        self.convert_blocks(samples, 0, 0, &mut output, rayon::current_num_threads())?;
         Ok(output)
     }
 
-    /// Fills `output` with what the overlap-save converters make of samples, on all of rayon's threads: from block number `first` on, where the
+    /// Fills `output` with what the overlap-save converters make of samples, on so many of rayon's threads: from block number `first` on, where the
     /// first sample has the place `origin` in the whole sound.
     pub(super) fn convert_blocks(
         &mut self,
@@ -105,13 +105,17 @@ impl Resampler {
         origin: usize,
         first: usize,
         output: &mut [f32],
+        n_threads: usize,
     ) -> Result<()> {
         let Some(Converter::OverlapSave(converter)) = self.converters.first() else { return Ok(()) };
         let block_len = converter.block_len();
         let n_blocks = output.len().div_ceil(block_len);
-        let n_parts = (n_blocks / MIN_BLOCKS_PER_THREAD).clamp(1, rayon::current_num_threads());
+        let n_parts = (n_blocks / MIN_BLOCKS_PER_THREAD).clamp(1, n_threads);
         while self.converters.len() < n_parts {
             self.converters.push(Converter::new(self.from_hz, self.to_hz)?);
+        }
+        if let (1, Some(Converter::OverlapSave(converter))) = (n_parts, self.converters.first_mut()) {
+            return converter.convert(samples, origin, first, output);
         }
         let blocks_per_part = n_blocks.div_ceil(n_parts).max(1);
         let parts = output.par_chunks_mut(blocks_per_part * block_len).zip(&mut self.converters).enumerate();

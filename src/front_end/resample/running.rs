@@ -10,6 +10,7 @@ const BLOCKS_AT_A_TIME: usize = 24;
 /// A conversion under way: gives the very numbers of [`Resampler::process`] on everything that came, in the memory of a few blocks.
 pub struct Running {
     resampler: Resampler,
+    n_threads: usize,
     /// Samples that are still needed, and the place of the first.
     held: Vec<f32>,
     origin: usize,
@@ -18,12 +19,21 @@ pub struct Running {
 }
 
 impl Running {
-    /// Begins a conversion by the rates of a resampler.
-    pub fn new(mut resampler: Resampler) -> Self {
+    /// Begins a conversion by the rates of a resampler, on all of rayon's threads.
+    pub fn new(resampler: Resampler) -> Self {
+        Self::on_threads(resampler, rayon::current_num_threads())
+    }
+
+    /// The same on the thread that asks, for one of many who do.
+    pub fn on_one_thread(resampler: Resampler) -> Self {
+        Self::on_threads(resampler, 1)
+    }
+
+    fn on_threads(mut resampler: Resampler, n_threads: usize) -> Self {
         if let Some(Converter::Stream(stream)) = resampler.converters.first_mut() {
             stream.begin();
         }
-        Running { resampler, held: Vec::new(), origin: 0, n_taken: 0, n_given: 0 }
+        Running { resampler, n_threads, held: Vec::new(), origin: 0, n_taken: 0, n_given: 0 }
     }
 
     /// Takes samples, and appends to `output` what is ready.
@@ -45,7 +55,7 @@ impl Running {
                     return Ok(());
                 }
                 output.resize(before + n_ready * block_len, 0.0);
-                self.resampler.convert_blocks(&self.held, self.origin, first, &mut output[before..])?;
+                self.resampler.convert_blocks(&self.held, self.origin, first, &mut output[before..], self.n_threads)?;
                 self.forget(first + n_ready);
             }
         }
@@ -65,7 +75,7 @@ impl Running {
             Some(Converter::OverlapSave(converter)) => {
                 let (first, before) = (self.n_given / converter.block_len(), output.len());
                 output.resize(before + rest, 0.0);
-                self.resampler.convert_blocks(&self.held, self.origin, first, &mut output[before..])?;
+                self.resampler.convert_blocks(&self.held, self.origin, first, &mut output[before..], self.n_threads)?;
             }
         }
         Ok(self.resampler)

@@ -8,6 +8,7 @@ use crate::dataset::preprocess::{Cutter, Windows};
 use crate::error::{Error, Result};
 use crate::front_end::audio::{self, Listen, Waveform};
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
+use crate::front_end::resample::Running;
 use crate::results::predict::prediction::{Prediction, Standing, Window};
 use crate::training::described::CheckpointInfo;
 use crate::training::reference::{Reference, UNLIKE};
@@ -228,7 +229,8 @@ impl<N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Listen for Hearing<'_, N>
         let windows_config = ClipConfig { long_clips: LongClips::Windows, ..settings.clip };
         let hop = self.hop_s.map(|hop_s| (hop_s * settings.features.sample_rate as f32).round() as usize);
         let windows = Windows::new(settings.features.sample_rate, &windows_config, hop);
-        let cutter = Cutter::new(self.extractor.lend_resampler(sample_rate)?, windows);
+        let resampling = Running::new(self.extractor.lend_resampler(sample_rate)?);
+        let cutter = Cutter::new(resampling, windows);
         let (loudness, said) = (Loudness::new(sample_rate), Said::default());
         self.under_way = Some(UnderWay { sample_rate, n_samples: 0, loudness, cutter, said });
         Ok(())

@@ -52,7 +52,7 @@ impl OnnxClassifier {
     /// # Errors
     /// What was expected, and what was found.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, (String, String)> {
-        let identity = content::hash_bytes(&bytes);
+        let identity = content::hash_bytes(&bytes).to_string();
         let network = ModelOptions::with_all_ops().prepack_weights(true).load(bytes);
         let network = network.map_err(|error| ("a whole ONNX file".to_owned(), error.to_string()))?;
         let entry = |key: &str| network.metadata().fields().find(|entry| entry.0 == key).map(|entry| entry.1);
