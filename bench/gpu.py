@@ -3,6 +3,7 @@
 
 | part | what it tells |
 |---|---|
+| logits | of one network on one batch, on the card beside the processor: within 1e-3, in half precision 2e-2 |
 | steps | a training step of both presets beside PyTorch's on the same card, and how long the card had a kernel at work meanwhile |
 | devices | both presets trained on processor and card, in single and half precision: clips/s, loss, accuracy, answers on the other device |
 | resume | a run on the card that goes on after its first epoch, beside one that was not stopped: how far the weights are apart |
@@ -48,7 +49,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     os.environ["BENCH_DEVICE"] = DEVICE
     told = [f"# {DEVICE}: {card() or 'no card'}", machine(), f"peer: {peer_version()}"]
-    for name, part in {"steps": steps, "devices": devices, "resume": resume, "nccl": nccl}.items():
+    for name, part in {"logits": logits, "steps": steps, "devices": devices, "resume": resume, "nccl": nccl}.items():
         begun = time.monotonic()
         try:
             said = part()
@@ -131,9 +132,19 @@ def devices() -> str:
     return "\n".join(line for line in answer.stdout.splitlines() if line.startswith("|"))
 
 
+def logits() -> str:
+    """Logits of one network on both devices; more than 1e-3 apart, or 2e-2 in half precision, is a failure."""
+    return said("logits")
+
+
 def resume() -> str:
     """Weights of a run that was stopped in its second epoch and went on, beside those of one that was not."""
-    command = [*build_example("bench_device", FEATURES), "resume"]
+    return said("resume")
+
+
+def said(what: str) -> str:
+    """The last line of bench_device."""
+    command = [*build_example("bench_device", FEATURES), what]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     if answer.returncode:
         raise RuntimeError(answer.stderr[-400:])

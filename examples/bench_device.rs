@@ -1,6 +1,7 @@
 //! The same training on the processor and on CUDA: how fast, how good, and whether both read a network alike.
 //!
 //! bench_device [EPOCHS]     on the embedded data set, under target/bench-device; without a GPU the processor's half alone
+//! bench_device logits       of one network on one batch, how far the GPU's are from the processor's, in single and in half precision
 //! bench_device resume       how far the weights of a run that was stopped and went on are from those of one that was not
 
 use std::error::Error;
@@ -8,18 +9,23 @@ use std::path::Path;
 
 use audio_transformer::Error::Stopped;
 use audio_transformer::config::{Config, DataConfig, DataSource, DeviceChoice, Preset};
+use audio_transformer::internals::model::seed::with_seed;
+use audio_transformer::internals::model::tiny_ast::TinyAst;
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
-use audio_transformer::internals::training::checkpoint;
 use audio_transformer::internals::training::train::train_observed;
+use audio_transformer::internals::training::{checkpoint, device};
 use audio_transformer::{EpochRecord, Observer, acquire, cuda_report, preprocess, train};
-use tch::{Device, Tensor};
+use tch::nn::{ModuleT, VarStore};
+use tch::{Device, Kind, Tensor};
 
 const HOME: &str = "target/bench-device";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let word = std::env::args().nth(1);
-    if word.as_deref() == Some("resume") {
-        return resume();
+    match word.as_deref() {
+        Some("logits") => return logits(),
+        Some("resume") => return resume(),
+        _ => {}
     }
     let epochs: usize = word.map_or(Ok(20), |word| word.parse())?;
     println!("{}", cuda_report());
@@ -80,6 +86,36 @@ fn data() -> DataConfig {
         models_dir: home.join("models"),
         ..DataConfig::default()
     }
+}
+
+/// How far logits may be apart, in single and in half precision.
+const APART: [(&str, bool, f64); 2] = [("single", false, 1e-3), ("half", true, 2e-2)];
+
+fn logits() -> Result<(), Box<dyn Error>> {
+    let device = device::select(DeviceChoice::Auto)?;
+    let mut told = Vec::new();
+    for preset in [Preset::Quick, Preset::Good] {
+        let (config, n_classes) = (preset.model(), 10);
+        let (n_mels, n_frames) = (config.input_size.0 as i64, config.input_size.1 as i64);
+        let inputs = with_seed(0, || Tensor::randn([16, 1, n_mels, n_frames], (Kind::Float, Device::Cpu)));
+        let of = |device: Device, half: bool| -> Result<Tensor, Box<dyn Error>> {
+            let vs = VarStore::new(device);
+            let model = TinyAst::new(vs.root(), &config, n_classes, 0)?;
+            let forward = || tch::no_grad(|| model.forward_t(&inputs.to_device(device), false));
+            let logits = if half { tch::autocast(true, forward) } else { forward() };
+            Ok(logits.to_device(Device::Cpu).to_kind(Kind::Float))
+        };
+        let expected = of(Device::Cpu, false)?;
+        for (name, half, limit) in APART {
+            let apart = (of(device, half)? - &expected).abs().max().double_value(&[]);
+            told.push(format!("{preset:?} in {name} precision {apart:.1e} ({limit:.0e})"));
+            if apart.is_nan() || apart > limit {
+                return Err(told.join(", ").into());
+            }
+        }
+    }
+    println!("{device:?}: {}", told.join(", "));
+    Ok(())
 }
 
 /// Stops a run in its second epoch.

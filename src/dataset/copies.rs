@@ -15,7 +15,7 @@ use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::measure::{Measured, Measuring};
 use crate::error::Result;
 use crate::files::content::Digest;
-use crate::front_end::audio::{self, Listen, Waveform};
+use crate::front_end::audio::{self, Listen};
 use crate::front_end::features::{FeatureConfig, FeatureExtractor};
 use crate::front_end::resample::Running;
 
@@ -163,17 +163,6 @@ fn features() -> FeatureConfig {
 pub struct Fingerprint(Vec<u32>);
 
 impl Fingerprint {
-    /// Of a recording; of one that has no spectrogram, none.
-    pub fn of(waveform: &Waveform) -> Self {
-        let print = || {
-            let mut printing = Printing::new()?;
-            printing.begin(waveform.sample_rate)?;
-            printing.take(&waveform.without_offset())?;
-            printing.finish()
-        };
-        print().unwrap_or_default()
-    }
-
     fn n_audible(&self) -> usize {
         self.0.iter().filter(|bits| **bits != NONE).count()
     }
@@ -335,10 +324,17 @@ fn compare(a: &Fingerprint, b: &Fingerprint, shift: i64) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::dataset::demo;
+    use crate::front_end::audio::Waveform;
     use crate::front_end::resample::Resampler;
 
     fn prints(sounds: &[Waveform]) -> Vec<(usize, usize)> {
-        let prints: Vec<Fingerprint> = sounds.iter().map(Fingerprint::of).collect();
+        let of = |waveform: &Waveform| {
+            let mut printing = Printing::new().unwrap();
+            printing.begin(waveform.sample_rate).unwrap();
+            printing.take(&waveform.without_offset()).unwrap();
+            printing.finish().unwrap()
+        };
+        let prints: Vec<Fingerprint> = sounds.iter().map(of).collect();
         same(&prints).into_iter().map(|copy| copy.clips).collect()
     }
 

@@ -8,7 +8,7 @@ use realfft::num_complex::Complex;
 use crate::dataset::catalog::Catalog;
 use crate::error::Result;
 use crate::files::content::{Digest, Hashing};
-use crate::front_end::audio::{self, Listen, Waveform};
+use crate::front_end::audio::{self, Listen};
 use crate::front_end::spectrogram::{Padding, Stft};
 
 /// The level of digital silence, in dBFS: that of a 24-bit recorder's least step, below which nothing is told apart.
@@ -50,13 +50,6 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Measures a recording.
-    pub fn of(waveform: &Waveform) -> Self {
-        let mut measuring = Measuring::new(waveform.sample_rate);
-        measuring.take(&waveform.samples);
-        measuring.finish()
-    }
-
     /// Measures a file of any length.
     ///
     /// # Errors
@@ -281,6 +274,13 @@ pub fn measure(catalog: &Catalog) -> Vec<Option<Measured>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front_end::audio::Waveform;
+
+    fn measured(waveform: &Waveform) -> Measured {
+        let mut measuring = Measuring::new(waveform.sample_rate);
+        measuring.take(&waveform.samples);
+        measuring.finish()
+    }
 
     #[test]
     fn a_full_scale_square_wave_is_at_zero_a_sine_three_below_and_half_of_it_six_lower() {
@@ -297,7 +297,7 @@ mod tests {
     fn block_by_block_a_recording_is_the_same() {
         let samples: Vec<f32> =
             (0..3_234).map(|n| ((n * 37 % 101) as f32 / 101.0) * if n < 700 { 0.1 } else { 0.7 }).collect();
-        let whole = Measured::of(&Waveform { samples: samples.clone(), sample_rate: 8_000 });
+        let whole = measured(&Waveform { samples: samples.clone(), sample_rate: 8_000 });
         let loudest = samples.chunks(80).map(rms_dbfs).fold(FLOOR_DBFS, f64::max);
         for block in [1, 7, 80, 81, 500, 5_000] {
             let (mut loudness, mut measuring) = (Loudness::new(8_000), Measuring::new(8_000));
@@ -319,14 +319,13 @@ mod tests {
             let envelope = (n as f32 * std::f32::consts::PI / 8_000.0).sin().powi(2);
             *sample = 0.5 * envelope * (n as f32 * std::f32::consts::TAU * 3_000.0 / 16_000.0).sin();
         }
-        let found = Measured::of(&Waveform { samples: samples.clone(), sample_rate: 16_000 });
+        let found = measured(&Waveform { samples: samples.clone(), sample_rate: 16_000 });
         assert!((0.4..0.5).contains(&found.sounding_s) && found.duration_s == 2.0, "{found:?}");
         assert!((2_900.0..3_300.0).contains(&found.bandwidth_hz), "{found:?}");
         assert_eq!((found.clipped, found.is_silent()), (0.0, false));
-        let lifted =
-            Measured::of(&Waveform { samples: samples.iter().map(|x| x + 0.4).collect(), sample_rate: 16_000 });
+        let lifted = measured(&Waveform { samples: samples.iter().map(|x| x + 0.4).collect(), sample_rate: 16_000 });
         assert!(lifted.offset > 0.7 && lifted.samples != found.samples);
-        let silent = Measured::of(&Waveform { samples: vec![0.0; 100], sample_rate: 16_000 });
+        let silent = measured(&Waveform { samples: vec![0.0; 100], sample_rate: 16_000 });
         assert!(silent.is_silent() && silent.bandwidth_hz == 0.0);
     }
 
