@@ -105,15 +105,15 @@ fn cells(n_labels: usize, windows: &[(f64, f64, &[f32])], end_s: f64) -> Vec<u8>
     highest.into_iter().map(|probability| colors::level(f64::from(probability), 0.0, 1.0)).collect()
 }
 
-/// A line along the foot of a row for each event, at least as long as it is wide; white on dark, so that it shows on every colour.
+/// A line along the foot of a row for each event, at least as long as it is wide: in the colour that is furthest from those of the map, on paper.
 fn underline(area: &Area, plot: Rect, events: &[(f64, f64, usize)], end_s: f64) -> Drawn {
     let x = |at_s: f64| plot.left + (at_s / end_s * f64::from(plot.width)).round() as i32;
     for &(start_s, stop_s, label) in events {
         let foot = plot.top + PITCH * (label as i32 + 1) - LINE / 2 - 2;
         let (from, to) = (x(start_s).min(plot.right() - LINE), x(stop_s).min(plot.right()));
         let to = to.max(from + LINE);
-        for (color, beyond, width) in [(colors::BLACK, 0, LINE + 2), (colors::WHITE, 1, LINE)] {
-            let line = [from + beyond, to - beyond].map(|x| (x * SCALE, foot * SCALE));
+        for (color, width) in [(colors::PAPER, LINE + 2), (colors::VERMILLION, LINE)] {
+            let line = [from, to].map(|x| (x * SCALE, foot * SCALE));
             area.draw(&PathElement::new(line, color.stroke_width((width * SCALE) as u32)))?;
         }
     }
