@@ -115,6 +115,22 @@ fn recordings_that_differ_in_their_extension_alone_have_spectrograms_of_their_ow
 }
 
 #[test]
+fn a_table_that_is_damaged_within_a_recording_counts_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    let config = config(dir.path(), "processed");
+    preprocess_with(&config, 1).unwrap();
+    let whole = table(&config);
+    let path = config.data.processed_dir.join(METADATA_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    // The second of the three windows of `high/2.wav`.
+    let line = text.lines().filter(|line| line.contains("high/2.wav")).nth(1).unwrap();
+    fs::write(&path, text.replace(line, "damaged")).unwrap();
+    assert_eq!(preprocess_with(&config, 1).unwrap().computed, 6);
+    assert_eq!(table(&config), whole);
+}
+
+#[test]
 fn a_recording_of_more_than_two_hours_is_one_like_any_other() {
     let dir = tempfile::tempdir().unwrap();
     write_dataset(&dir.path().join("sounds"));

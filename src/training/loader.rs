@@ -65,13 +65,18 @@ enum Clips {
 
 /// Makes batches.
 struct Maker {
-    clips: Held,
+    work: Work,
     /// `(n_mels, n_frames)` of every clip.
     shape: (usize, usize),
     targets: Arc<[usize]>,
     num_classes: usize,
-    /// What is done to the clips; nothing where they are shown as they are stored.
-    change: Option<Change>,
+}
+
+enum Work {
+    /// Clips on disk are shown as they are.
+    Show(Vec<Stored>),
+    /// They are changed anew in every epoch.
+    Change(Held, Change),
 }
 
 struct Change {
@@ -120,13 +125,19 @@ impl Loader {
             true if !changes => Clips::Ready(input::load(&stored, &config.model, &config.features)?.to_device(device)),
             fits => {
                 let shape = stored.first().map_or((0, 0), Stored::shape);
-                let clips = match fits {
-                    true => Held::Powers(stored.iter().map(|clip| Ok(clip.read()?.power())).collect::<Result<_>>()?),
-                    false => Held::OnDisk(stored),
+                let work = match changes {
+                    false => Work::Show(stored),
+                    true => {
+                        let power = |clip: &Stored| Ok(clip.read()?.power());
+                        let held = match fits {
+                            true => Held::Powers(stored.iter().map(power).collect::<Result<_>>()?),
+                            false => Held::OnDisk(stored),
+                        };
+                        let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
+                        Work::Change(held, Change { window: config.model.window(), augment, features })
+                    }
                 };
-                let (augment, features) = (config.train.augment.clone(), dataset.settings.features.clone());
-                let change = changes.then_some(Change { window: config.model.window(), augment, features });
-                Clips::Made(Arc::new(Maker { clips, shape, targets: Arc::clone(&targets), num_classes, change }))
+                Clips::Made(Arc::new(Maker { work, shape, targets: Arc::clone(&targets), num_classes }))
             }
         };
         let (model, config) = (config.model.clone(), config.train.clone());
@@ -212,13 +223,14 @@ struct Plan {
 impl Maker {
     fn batch(&self, plan: &Plan) -> Result<Batch> {
         let n_clips = plan.part.len();
-        let Some(Change { window, augment, features }) = &self.change else {
-            return self.as_stored(&plan.clips[plan.part.clone()]);
+        let (held, Change { window, augment, features }) = match &self.work {
+            Work::Show(stored) => return self.as_stored(stored, &plan.clips[plan.part.clone()]),
+            Work::Change(held, change) => (held, change),
         };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(plan.seed);
         let (made, drawn) = draw(plan.clips.len(), self.shape, plan.part.clone(), *window, augment, &mut rng);
         let numbers: Vec<usize> = made.into_iter().map(|place| plan.clips[place]).collect();
-        let power = |clip: &usize| match &self.clips {
+        let power = |clip: &usize| match held {
             Held::Powers(powers) => Ok(Cow::Borrowed(&powers[*clip])),
             Held::OnDisk(stored) => Ok(Cow::Owned(stored[*clip].read()?.power())),
         };
@@ -229,15 +241,12 @@ impl Maker {
     }
 
     /// Normalised spectrograms, as they lie on disk.
-    fn as_stored(&self, numbers: &[usize]) -> Result<Batch> {
+    fn as_stored(&self, stored: &[Stored], numbers: &[usize]) -> Result<Batch> {
         let mut clips = Array3::zeros((numbers.len(), self.shape.0, self.shape.1));
         let mut targets = Array2::zeros((numbers.len(), self.num_classes));
         for (place, clip) in numbers.iter().enumerate() {
             targets[[place, self.targets[*clip]]] = 1.0;
-            // Powers are held for what is changed alone.
-            if let Held::OnDisk(stored) = &self.clips {
-                clips.index_axis_mut(Axis(0), place).assign(&stored[*clip].read()?.values);
-            }
+            clips.index_axis_mut(Axis(0), place).assign(&stored[*clip].read()?.values);
         }
         Ok(Batch { clips, targets })
     }

@@ -99,9 +99,12 @@ impl Cache {
 /// Files that may be of no use any more.
 pub(super) struct Stale(HashSet<Text>);
 
-/// The rows of a table up to the first that is damaged; of none that is not there.
+/// The rows of a table; none of one that is damaged anywhere, which would leave a recording with some of its windows, or is not there.
 fn intact(path: &Path) -> impl Iterator<Item = ProcessedClip> {
-    metadata::rows(path).into_iter().flatten().map_while(Result::ok)
+    // Read twice rather than held: of a million rows that would be much.
+    let is_whole = metadata::rows(path).is_ok_and(|mut rows| rows.all(|row| row.is_ok()));
+    let rows = if is_whole { metadata::rows(path).ok() } else { None };
+    rows.into_iter().flatten().map_while(Result::ok)
 }
 
 /// Where recordings stand in the catalogue, whose order tables keep.
