@@ -324,6 +324,7 @@ fn compare(a: &Fingerprint, b: &Fingerprint, shift: i64) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::dataset::demo;
+    use crate::files::content::hash_bytes;
     use crate::front_end::audio::Waveform;
     use crate::front_end::resample::Resampler;
 
@@ -378,6 +379,25 @@ mod tests {
         let (looked, prints) = look_up_to(&catalog, 500);
         let told = among(&looked, prints);
         assert_eq!((numbers(&told), told.by_samples_alone), (vec![(0, 2)], true));
+    }
+
+    #[test]
+    fn the_very_same_samples_are_a_pair_unless_it_is_known_or_they_are_silent() {
+        let measured = |samples: u8, sounding_s: f64| Measured {
+            duration_s: 1.0,
+            sounding_s,
+            rms_dbfs: -20.0,
+            sample_rate: 44_100,
+            bandwidth_hz: 20_000.0,
+            clipped: 0.0,
+            offset: 0.0,
+            samples: hash_bytes(&[samples]),
+        };
+        let known = Copy { clips: (0, 3), agreement: 0.99, common_s: 1.0 };
+        let mut looked = [1, 2, 1, 1].map(|samples| Some(measured(samples, 1.0))).to_vec();
+        looked.extend([None, Some(measured(3, 0.0)), Some(measured(3, 0.0))]);
+        let pairs: Vec<(usize, usize)> = to_the_sample(&looked, &[known]).iter().map(|copy| copy.clips).collect();
+        assert_eq!(pairs, [(0, 2)]);
     }
 
     #[test]
