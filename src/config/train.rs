@@ -44,6 +44,9 @@ pub struct TrainConfig {
     pub balance: f64,
     /// The held-out fold: never trained on, scored once, by the evaluation stage. `None` is the data set's last.
     pub test_fold: Option<u32>,
+    /// A fold that is neither trained on nor watched either: settings are compared on it, so that the held-out one is not looked at before the choice
+    /// among them is made. `None` leaves no other out.
+    pub choice_fold: Option<u32>,
     /// Whether the fold before the held-out one is watched during training instead of trained on; a data set of two folds
     /// has none to spare.
     pub validate: bool,
@@ -154,6 +157,7 @@ impl Default for TrainConfig {
             max_clips: 400,
             balance: 0.0,
             test_fold: None,
+            choice_fold: None,
             validate: true,
             patience: None,
             keep_back: 0.0,

@@ -117,18 +117,19 @@ impl Dataset {
     /// [`Error::Config`] when the held-out fold does not exist, [`Error::Features`] when there is no second fold.
     pub fn split(&self, config: &TrainConfig) -> Result<Split> {
         let folds = self.folds();
-        let Some(held_out) = ChosenFolds::among(&folds, config.test_fold)? else {
-            let (expected, found) = ("two folds or more".into(), format!("folds {folds:?}"));
+        let Some(held_out) = ChosenFolds::among(&folds, config)? else {
+            let more = if config.choice_fold.is_some() { "three" } else { "two" };
+            let (expected, found) = (format!("{more} folds or more"), format!("folds {folds:?}"));
             return Err(Error::Features { path: self.dir.join(METADATA_FILE), expected, found });
         };
         let test_fold = held_out.test_fold;
         let validation_fold = held_out.before.filter(|_| config.validate);
+        let is_trained_on = |fold: u32| !held_out.leaves_out(fold) && Some(fold) != validation_fold;
         let in_fold = |fold: Option<u32>| -> Vec<usize> {
             (0..self.clips.len()).filter(|index| Some(self.clips[*index].fold) == fold).collect()
         };
         let (test, validation) = (in_fold(Some(test_fold)), in_fold(validation_fold));
-        let held_out = [Some(test_fold), validation_fold];
-        let candidates = (0..self.clips.len()).filter(|index| !held_out.contains(&Some(self.clips[*index].fold)));
+        let candidates = (0..self.clips.len()).filter(|index| is_trained_on(self.clips[*index].fold));
         let share = if validation.is_empty() { config.keep_back } else { 0.0 };
         let (kept_back, candidates) = self.keep_back(candidates.collect(), share, config.seed);
         let train = self.stratified(candidates, config.max_clips, config.seed);

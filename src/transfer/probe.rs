@@ -225,23 +225,23 @@ impl Folds {
         let mut folds: Vec<u32> = catalog.clips.iter().map(|clip| clip.fold).collect();
         folds.sort_unstable();
         folds.dedup();
-        let Some(ChosenFolds { test_fold, before: validation_fold }) =
-            ChosenFolds::among(&folds, config.train.test_fold)?
-        else {
+        let Some(chosen) = ChosenFolds::among(&folds, &config.train)? else {
+            let more = if config.train.choice_fold.is_some() { "three" } else { "two" };
             return Err(Error::Dataset {
                 root: catalog.audio_dir.clone(),
-                expected: "two folds or more".into(),
+                expected: format!("{more} folds or more"),
                 found: format!("folds {folds:?}"),
                 next: "Name folds in a table, or bring two recordings of each class.".into(),
             });
         };
+        let ChosenFolds { test_fold, before: validation_fold, .. } = chosen;
         let those = |wanted: &dyn Fn(u32) -> bool| {
             (0..catalog.clips.len()).filter(|index| wanted(catalog.clips[*index].fold)).collect::<Vec<_>>()
         };
         Ok(Folds {
             test_fold,
             validation_fold,
-            train: those(&|fold| fold != test_fold && Some(fold) != validation_fold),
+            train: those(&|fold| !chosen.leaves_out(fold) && Some(fold) != validation_fold),
             validation: those(&|fold| Some(fold) == validation_fold),
             test: those(&|fold| fold == test_fold),
         })

@@ -1,0 +1,279 @@
+//! Recipes compared without a look at what will judge them.
+//!
+//! A run leaves two folds out of its training, and is scored on both. For a held-out fold only the scores on the *other* fold of its pairs count:
+//! they come from networks that have not heard the held-out one, and are measured on recordings that will not judge the choice. So five
+//! runs of a recipe are two inner validations for each of five held-out folds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use audio_transformer::Dataset;
+use audio_transformer::config::{Config, TinyAstConfig, TrainConfig};
+use audio_transformer::internals::files;
+use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
+use audio_transformer::internals::results::metrics::{Evaluation, ScoredClip};
+use audio_transformer::internals::training::calibration::Calibration;
+use audio_transformer::internals::training::paths::checkpoint_path;
+use audio_transformer::train;
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
+
+use crate::jobs::{Job, run_all};
+use crate::recipes::recipe;
+use crate::{Outcome, one_thread, prepare};
+
+/// Resamplings of a bootstrap.
+const N_RESAMPLES: usize = 10_000;
+
+/// A run that left two folds out, and what it made of them.
+#[derive(Serialize, Deserialize)]
+struct InnerRun {
+    model: TinyAstConfig,
+    train: TrainConfig,
+    /// Tells recordings and folds from others.
+    clips: Vec<(String, u32)>,
+    training_s: f64,
+    evaluations: Vec<Evaluation>,
+}
+
+/// One network of those whose probabilities are averaged: a recipe's with a seed.
+#[derive(Clone)]
+struct Member {
+    recipe: String,
+    seed: u64,
+}
+
+/// What is compared, as it was named: `good`, `good@1`, or the mean of several, `good+fine@1`.
+struct Candidate {
+    name: String,
+    members: Vec<Member>,
+}
+
+impl Candidate {
+    fn parse(name: &str) -> Outcome<Self> {
+        let member = |part: &str| -> Outcome<Member> {
+            let (recipe, seed) = part.split_once('@').unwrap_or((part, "0"));
+            Ok(Member { recipe: recipe.to_owned(), seed: seed.parse()? })
+        };
+        Ok(Candidate { name: name.to_owned(), members: name.split('+').map(member).collect::<Outcome<_>>()? })
+    }
+}
+
+/// Trains what is missing, and compares every candidate with the first.
+pub fn compare(names: &[&str]) -> Outcome {
+    let candidates = names.iter().map(|name| Candidate::parse(name)).collect::<Outcome<Vec<_>>>()?;
+    let Some(first) = candidates.first().and_then(|candidate| candidate.members.first()) else {
+        return Err("name recipes to compare".into());
+    };
+    let config = recipe(&first.recipe)?;
+    prepare(&config)?;
+    let pairs = pairs(&Dataset::open(&config)?.folds());
+    let mut jobs = Vec::new();
+    for Member { recipe: name, seed } in candidates.iter().flat_map(|candidate| &candidate.members) {
+        for pair in &pairs {
+            let job = format!("inner {name} without {} and {} seed {seed}", pair.0, pair.1);
+            if known(&of_pair(&recipe(name)?, *pair, *seed))?.is_none() && jobs.iter().all(|one: &Job| one.name != job) {
+                let arguments = ["inner-run".to_owned(), pair.0.to_string(), pair.1.to_string(), seed.to_string(), name.clone()];
+                jobs.push(Job { name: job, arguments: arguments.into() });
+            }
+        }
+    }
+    run_all(&config.data.models_dir, jobs)?;
+    let scored = candidates.iter().map(|candidate| scored(candidate, &pairs)).collect::<Outcome<Vec<_>>>()?;
+    tables(&scored, &pairs);
+    Ok(())
+}
+
+/// One of the runs that [`compare`] starts.
+pub fn run(a: &str, b: &str, seed: &str, name: &str) -> Outcome {
+    one_thread();
+    let (a, b): (u32, u32) = (a.parse()?, b.parse()?);
+    let config = of_pair(&recipe(name)?, (a, b), seed.parse()?);
+    if known(&config)?.is_some() {
+        return Ok(());
+    }
+    let report = train(&config)?;
+    let mut other = config.clone();
+    (other.train.test_fold, other.train.choice_fold) = (Some(b), Some(a));
+    let checkpoint = checkpoint_path(&config);
+    let evaluations = vec![evaluate_checkpoint(&config, &checkpoint)?, evaluate_checkpoint(&other, &checkpoint)?];
+    let run = InnerRun {
+        model: config.model.clone(),
+        train: config.train.clone(),
+        clips: clips(&config)?,
+        training_s: report.history.last().map_or(0.0, |epoch| epoch.elapsed_s),
+        evaluations,
+    };
+    files::write_bytes(&result_path(&config), &serde_json::to_vec(&run)?)?;
+    Ok(())
+}
+
+/// Every fold with the next, and the last with the first.
+fn pairs(folds: &[u32]) -> Vec<(u32, u32)> {
+    (0..folds.len()).map(|place| (folds[place], folds[(place + 1) % folds.len()])).collect()
+}
+
+fn of_pair(config: &Config, (a, b): (u32, u32), seed: u64) -> Config {
+    let mut config = config.clone();
+    config.train.run_name = format!("inner-{}-{a}-{b}-seed{seed}", config.train.run_name);
+    (config.train.test_fold, config.train.choice_fold, config.train.seed) = (Some(a), Some(b), seed);
+    config
+}
+
+fn result_path(config: &Config) -> PathBuf {
+    checkpoint_path(config).with_extension("inner.json")
+}
+
+fn clips(config: &Config) -> Outcome<Vec<(String, u32)>> {
+    Ok(Dataset::open(config)?.clips.iter().map(|clip| (clip.filename.to_string(), clip.fold)).collect())
+}
+
+/// The run, if it was done with the very same settings and recordings.
+fn known(config: &Config) -> Outcome<Option<InnerRun>> {
+    let Ok(bytes) = fs::read(result_path(config)) else { return Ok(None) };
+    let Ok(run) = serde_json::from_slice::<InnerRun>(&bytes) else { return Ok(None) };
+    let is_it = run.model == config.model && run.train == config.train && run.clips == clips(config)?;
+    Ok(is_it.then_some(run))
+}
+
+/// A candidate's inner validations: of a pair, its network's words on either fold.
+struct Validations {
+    name: String,
+    minutes: f64,
+    /// The fold that is scored, the other one that was left out, the clips.
+    scored: Vec<(u32, u32, Vec<ScoredClip>)>,
+}
+
+fn scored(candidate: &Candidate, pairs: &[(u32, u32)]) -> Outcome<Validations> {
+    let mut validations = Validations { name: candidate.name.clone(), minutes: 0.0, scored: Vec::new() };
+    for &(a, b) in pairs {
+        let mut runs = Vec::new();
+        for Member { recipe: name, seed } in &candidate.members {
+            let run = known(&of_pair(&recipe(name)?, (a, b), *seed))?;
+            runs.push(run.ok_or_else(|| format!("{name} without {a} and {b} has no result"))?);
+        }
+        validations.minutes += runs.iter().map(|run| run.training_s / 60.0).sum::<f64>();
+        for (place, (fold, other)) in [(a, b), (b, a)].into_iter().enumerate() {
+            let of_members: Vec<&[ScoredClip]> = runs.iter().map(|run| &run.evaluations[place].clips[..]).collect();
+            validations.scored.push((fold, other, mean(&of_members)));
+        }
+    }
+    Ok(validations)
+}
+
+/// The mean of what several networks say of the same clips.
+fn mean(of_members: &[&[ScoredClip]]) -> Vec<ScoredClip> {
+    let mean_of = |place: usize| {
+        let clip = &of_members[0][place];
+        let mut sum = vec![0.0; clip.probabilities.len()];
+        for member in of_members {
+            assert_eq!(member[place].filename, clip.filename, "members were scored on other clips");
+            sum.iter_mut().zip(&member[place].probabilities).for_each(|(sum, more)| *sum += more / of_members.len() as f32);
+        }
+        ScoredClip::new(clip.filename.clone(), clip.actual, sum)
+    };
+    (0..of_members[0].len()).map(mean_of).collect()
+}
+
+/// A clip's recording, its loss and its share of right answers, in the mean of the networks that were scored on it.
+type Judged = BTreeMap<String, (f64, f64)>;
+
+/// Validations, those of the chosen ones, by clip. Losses are taken at the temperature that suits these very clips best: how sure a recipe is can be
+/// mended later, and is no reason to choose it.
+fn judged(validations: &Validations, counts: impl Fn(u32, u32) -> bool) -> Judged {
+    let counted = || validations.scored.iter().filter(|(fold, other, _)| counts(*fold, *other)).flat_map(|(.., clips)| clips);
+    let calibration = Calibration::fit(counted().map(|clip| (clip.probabilities.as_slice(), clip.actual)));
+    let mut clips: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for clip in counted() {
+        let mut clip = clip.clone();
+        calibration.iter().for_each(|calibration| calibration.apply(&mut clip.probabilities));
+        clips.entry(clip.filename.clone()).or_default().push((clip.loss(), f64::from(u8::from(clip.is_right()))));
+    }
+    let mean = |scores: Vec<(f64, f64)>| {
+        let n = scores.len() as f64;
+        (scores.iter().map(|score| score.0).sum::<f64>() / n, scores.iter().map(|score| score.1).sum::<f64>() / n)
+    };
+    clips.into_iter().map(|(name, scores)| (name, mean(scores))).collect()
+}
+
+/// The mean of a difference between clips of two candidates, and its 95 % interval: whole recordings are drawn anew (paired bootstrap).
+fn difference(one: &Judged, other: &Judged, of: fn(&(f64, f64)) -> f64) -> (f64, f64, f64) {
+    // ESC-50 names its files fold-recording-take-class.
+    let mut recordings: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (name, score) in one {
+        let sums = recordings.entry(name.split('-').nth(1).unwrap_or(name)).or_default();
+        sums.0 += of(score) - other.get(name).map_or(f64::NAN, of);
+        sums.1 += 1.0;
+    }
+    let recordings: Vec<(f64, f64)> = recordings.into_values().collect();
+    let share = |drawn: &mut dyn Iterator<Item = (f64, f64)>| {
+        let (sum, n) = drawn.fold((0.0, 0.0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
+        sum / n
+    };
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
+    let mut draw = || share(&mut (0..recordings.len()).map(|_| recordings[rng.random_range(0..recordings.len())]));
+    let mut means: Vec<f64> = (0..N_RESAMPLES).map(|_| draw()).collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[(share * (N_RESAMPLES - 1) as f64).round() as usize];
+    (share(&mut recordings.iter().copied()), at(0.025), at(0.975))
+}
+
+fn mean_of(judged: &Judged, of: fn(&(f64, f64)) -> f64) -> f64 {
+    judged.values().map(of).sum::<f64>() / judged.len().max(1) as f64
+}
+
+fn loss(score: &(f64, f64)) -> f64 {
+    score.0
+}
+
+fn right(score: &(f64, f64)) -> f64 {
+    score.1
+}
+
+fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
+    let Some(first) = all.first() else { return };
+    println!("\n| recipe | minutes a run, one thread | right | loss, nats | loss beside {0} | right beside {0} |\n|---|---|---|---|---|---|", first.name);
+    let of_first = judged(first, |_, _| true);
+    for one in all {
+        let judged = judged(one, |_, _| true);
+        let minutes = one.minutes / pairs.len() as f64;
+        let (by, low, high) = difference(&judged, &of_first, loss);
+        let (more, least, most) = difference(&judged, &of_first, right);
+        println!(
+            "| {} | {minutes:.1} | {:.1} % | {:.3} | {by:+.3} ({low:+.3} to {high:+.3}) | {:+.1} ({:+.1} to {:+.1}) |",
+            one.name,
+            100.0 * mean_of(&judged, right),
+            mean_of(&judged, loss),
+            100.0 * more,
+            100.0 * least,
+            100.0 * most,
+        );
+    }
+    println!("\nWhat each held-out fold would choose, by networks that have not heard it, on the folds that it was left out with:");
+    let mut folds: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
+    folds.sort_unstable();
+    for held_out in folds {
+        let counts = |_: u32, other: u32| other == held_out;
+        let of_first = judged(first, counts);
+        let mut chosen = (first.name.as_str(), 0.0);
+        let mut words = Vec::new();
+        for one in all {
+            let judged = judged(one, counts);
+            let (by, _, high) = difference(&judged, &of_first, loss);
+            words.push(format!("{} {:.3}", one.name, mean_of(&judged, loss)));
+            // What lies within the interval is no difference.
+            if high < 0.0 && by < chosen.1 {
+                chosen = (&one.name, by);
+            }
+        }
+        let mut on: Vec<String> = pairs.iter().filter_map(|&(a, b)| match held_out {
+            _ if a == held_out => Some(b.to_string()),
+            _ if b == held_out => Some(a.to_string()),
+            _ => None,
+        }).collect();
+        on.sort();
+        println!("  fold {held_out}, on {}: {} → {}", on.join(" and "), words.join(", "), chosen.0);
+    }
+}

@@ -1,0 +1,90 @@
+//! The recipes that are compared, by name.
+
+use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, View};
+
+use crate::Outcome;
+
+/// The good preset's first version, by name.
+pub const FIRST: &str = "first";
+/// An ablation trains for this share of the epochs.
+const ABLATION_SHARE: usize = 3;
+
+/// The good preset on the data set of the environment, on one CPU thread.
+pub fn good() -> Config {
+    let mut config = Config { model: Preset::Good.model(), train: Preset::Good.train(), ..Config::default() };
+    config.train.device = DeviceChoice::Cpu;
+    config
+}
+
+/// The good preset's first version: a third of the epochs, with time stretch.
+pub fn first() -> Config {
+    let mut config = good();
+    config.train.epochs = 120;
+    config.train.augment.time_stretch = 0.3;
+    config.train.run_name = FIRST.into();
+    config
+}
+
+/// The recipe of a name.
+///
+/// # Errors
+/// Where none is named so.
+pub fn recipe(name: &str) -> Outcome<Config> {
+    let all = [("good", good()), (FIRST, first())].into_iter().chain(ablations()).chain(candidates());
+    let found = all.into_iter().find(|(other, _)| *other == name);
+    found.map(|(_, config)| config).ok_or_else(|| format!("no recipe is named {name}").into())
+}
+
+/// What may come after the good preset. All train half as long, so that two of them take its time.
+fn candidates() -> Vec<Recipe> {
+    let variant = |name: &'static str, change: &dyn Fn(&mut Config)| {
+        let mut config = good();
+        config.train.epochs /= 2;
+        config.train.run_name = name.into();
+        change(&mut config);
+        (name, config)
+    };
+    let stem = |channels: &[usize], first_stride, pool| Stem::Convolutions { channels: channels.to_vec(), first_stride, pool };
+    vec![
+        variant("half", &|_| ()),
+        // The first step takes two frames in place of four, by channels that cost no more.
+        variant("fine", &|config| config.model.stem = stem(&[20, 40, 80, 128], (2, 2), (1, 1))),
+        variant("attention", &|config| config.model.pooling = Pooling::Attention),
+    ]
+}
+
+/// A recipe by the name of what is different.
+pub type Recipe = (&'static str, Config);
+
+/// The first recipe, and that recipe without each of its ingredients or with another in its place, at a third of its epochs. What they
+/// told made the present one.
+pub fn ablations() -> Vec<Recipe> {
+    let variant = |name: &'static str, change: &dyn Fn(&mut Config)| {
+        let mut config = first();
+        config.train.epochs /= ABLATION_SHARE;
+        change(&mut config);
+        config.train.run_name = format!("ablation-{name}");
+        (name, config)
+    };
+    let augment = |name, change: fn(&mut AugmentConfig)| variant(name, &|config| change(&mut config.train.augment));
+    vec![
+        variant("recipe", &|_| ()),
+        augment("no-random-crop", |augment| augment.random_crop = false),
+        augment("no-time-stretch", |augment| augment.time_stretch = 0.0),
+        augment("no-mel-shift-and-stretch", |augment| (augment.mel_shift, augment.mel_stretch) = (0.0, 0.0)),
+        augment("no-equalizer", |augment| augment.equalizer_db = 0.0),
+        augment("no-mix", |augment| augment.mix = Mix::Off),
+        augment("mixup-of-logarithms", |augment| augment.mix = Mix::Mixup),
+        augment("no-masks", |augment| (augment.mel_masks, augment.time_masks) = (0, 0)),
+        variant("no-ema", &|config| config.train.ema_decay = 0.0),
+        variant("no-label-smoothing", &|config| config.train.label_smoothing = 0.0),
+        variant("no-weight-decay", &|config| config.train.weight_decay = 0.0),
+        variant("no-warm-up-and-cosine", &|config| config.train.schedule = Schedule::Constant),
+        variant("no-clipping-of-gradients", &|config| config.train.max_grad_norm = None),
+        variant("one-view-for-a-prediction", &|config| config.model.view = View::Windows { n_views: 1 }),
+        variant("four-second-window", &|config| config.model.input_size = (64, 256)),
+        variant("no-stochastic-depth", &|config| config.model.stochastic_depth = 0.0),
+        variant("class-token", &|config| config.model.pooling = Pooling::ClassToken),
+        variant("patches-for-convolutions", &|config| config.model.stem = Stem::patches(16)),
+    ]
+}
