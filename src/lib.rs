@@ -121,7 +121,7 @@ pub use distributed::{group::Group, place::Place};
 pub use results::{
     cross_validate::{CrossValidation, cross_validate},
     embeddings::{Embeddings, embeddings},
-    evaluate::evaluate,
+    evaluate::{evaluate, evaluate_together},
     export,
     predict::{Classifier, FolderPredictions, Listening, RELEASED, Recognize, copy_examples, predict_folder},
     release,
@@ -138,7 +138,8 @@ pub use training::{
 };
 #[cfg(feature = "torch")]
 pub use transfer::{
-    Answer, FineTune, FineTuned, Listener, Nearness, Probe, Taught, fine_tune, fine_tune_observed, probe,
+    Answer, FineTune, FineTuned, Listener, Nearness, Probe, Taught, fine_tune, fine_tune_observed, fine_tune_together,
+    probe,
 };
 
 /// What the notebook's cells name: `use audio_transformer::prelude::*;`.

@@ -16,7 +16,7 @@ use std::{env, fs, thread};
 use audio_transformer::config::{
     AugmentConfig, Config, DataConfig, DeviceChoice, Mix, Preset, TinyAstConfig, TrainConfig,
 };
-use audio_transformer::internals::results::cross_validate::of_fold;
+use audio_transformer::internals::results::cross_validate::{of_fold, result_path};
 use audio_transformer::internals::training::paths::{checkpoint_path, state_path};
 use audio_transformer::internals::training::run::State;
 use audio_transformer::{Run, acquire, audio, cross_validate, preprocess, train};
@@ -181,6 +181,98 @@ fn each_process_makes_its_part_of_the_spectrograms() {
     let report = preprocess(&config).unwrap();
     assert_eq!((report.computed, report.reused), (0, 100));
     assert!(report.shards >= 8, "{report}");
+}
+
+#[test]
+fn a_fold_is_scored_and_a_network_told_what_it_knows_by_all_as_by_one() {
+    let of = |processes: usize| {
+        let mut config = config(&format!("scored-{processes}"));
+        let root = config.data.models_dir.with_file_name("scored-data");
+        // More recordings of a fold than go through the network at once.
+        let models_dir = config.data.models_dir.clone();
+        config.data = DataConfig { demo_clips_per_fold: 14, models_dir, ..demo_data::data_under(&root) };
+        (config.train.max_clips, config.train.epochs, config.train.patience) = (16, 2, Some(1));
+        run(&file(&config), processes);
+        let scored = |config: &Config| {
+            let output = command(&file(config)).args(["--fold", "2", "--processes", &processes.to_string()]).output();
+            let output = output.unwrap();
+            (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        // Patience wants a fold to validate on, which a cross-validation has not.
+        let (is_well, words) = scored(&config);
+        assert!(!is_well && words.contains("train.patience"), "{words}");
+        config.train.patience = None;
+        let (is_well, words) = scored(&config);
+        assert!(is_well, "{words}");
+        let result = fs::read(result_path(&config, 2, 0)).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+        assert_eq!(result["evaluation"]["clips"].as_array().unwrap().len(), 140);
+        (weights(&config), result["evaluation"].clone())
+    };
+    let one = of(1);
+    let three = of(3);
+    assert!(three.0 == one.0, "weights, calibration or what is known");
+    assert_eq!(three.1, one.1);
+}
+
+/// Settings by which the program trains on a small CED of random weights.
+fn tuning(config: &Config, epochs: usize) -> PathBuf {
+    let folder = config.data.models_dir.join("ced");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy("tests/golden/ced/mean.config.json", folder.join("config.json")).unwrap();
+    fs::copy("tests/golden/ced/mean.safetensors", folder.join("model.safetensors")).unwrap();
+    let mut settings = serde_json::to_value(config).unwrap();
+    settings["network"] = folder.to_str().unwrap().into();
+    settings["fine_tune"] = serde_json::json!({ "epochs": epochs, "batch_size": 8, "learning_rate": 3e-4 });
+    let path = config.data.models_dir.join("settings.json");
+    fs::write(&path, serde_json::to_vec(&settings).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn a_network_from_elsewhere_is_trained_on_by_one_two_and_four_processes_to_the_very_same_weights() {
+    let tuned = |config: &Config| {
+        let folder = config.data.models_dir.join("quick-tuned-demo-2");
+        assert!(!state_path(&Config { train: named(&config.train, "quick-tuned"), ..config.clone() }).exists());
+        fs::read(folder.join("model.safetensors")).unwrap()
+    };
+    let of = |processes: usize| {
+        let mut config = config(&format!("tuned-{processes}"));
+        // Embeddings that another number of processes left are not taken up.
+        let processed_dir = config.data.models_dir.join("processed");
+        config.data = DataConfig { processed_dir, ..config.data };
+        run(&tuning(&config, 2), processes);
+        tuned(&config)
+    };
+    let one = of(1);
+    for processes in [2, 4] {
+        assert!(of(processes) == one, "{processes} processes");
+    }
+
+    // One of them dies on the way; the others say so, and the run goes on to the same bits.
+    let mut config = config("tuned-killed");
+    config.train.clips_at_once = None;
+    let settings = tuning(&config, 12);
+    run(&settings, 2);
+    let whole = tuned(&config);
+    fs::remove_dir_all(config.data.models_dir.join("quick-tuned-demo-2")).unwrap();
+    let mut children = start_all(&settings, 2);
+    let begun = Instant::now();
+    let state = state_path(&Config { train: named(&config.train, "quick-tuned"), ..config.clone() });
+    while !state.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(5));
+    }
+    children[1].kill().unwrap();
+    children[1].wait().unwrap();
+    let (status, words) = ended(&mut children[0], SOON);
+    assert!(status.is_some_and(|status| !status.success()) && words.contains("process 1 is lost"), "{words}");
+    run(&settings, 2);
+    assert!(tuned(&config) == whole);
+}
+
+fn named(train: &TrainConfig, run_name: &str) -> TrainConfig {
+    TrainConfig { run_name: run_name.into(), ..train.clone() }
 }
 
 #[test]

@@ -74,8 +74,10 @@ pub fn compare(names: &[&str]) -> Outcome {
     for Member { recipe: name, seed } in candidates.iter().flat_map(|candidate| &candidate.members) {
         for pair in &pairs {
             let job = format!("inner {name} without {} and {} seed {seed}", pair.0, pair.1);
-            if known(&of_pair(&recipe(name)?, *pair, *seed))?.is_none() && jobs.iter().all(|one: &Job| one.name != job) {
-                let arguments = ["inner-run".to_owned(), pair.0.to_string(), pair.1.to_string(), seed.to_string(), name.clone()];
+            if known(&of_pair(&recipe(name)?, *pair, *seed))?.is_none() && jobs.iter().all(|one: &Job| one.name != job)
+            {
+                let arguments =
+                    ["inner-run".to_owned(), pair.0.to_string(), pair.1.to_string(), seed.to_string(), name.clone()];
                 jobs.push(Job { name: job, arguments: arguments.into() });
             }
         }
@@ -170,7 +172,9 @@ fn mean(of_members: &[&[ScoredClip]]) -> Vec<ScoredClip> {
         let mut sum = vec![0.0; clip.probabilities.len()];
         for member in of_members {
             assert_eq!(member[place].filename, clip.filename, "members were scored on other clips");
-            sum.iter_mut().zip(&member[place].probabilities).for_each(|(sum, more)| *sum += more / of_members.len() as f32);
+            sum.iter_mut()
+                .zip(&member[place].probabilities)
+                .for_each(|(sum, more)| *sum += more / of_members.len() as f32);
         }
         ScoredClip::new(clip.filename.clone(), clip.actual, sum)
     };
@@ -183,7 +187,8 @@ type Judged = BTreeMap<String, (f64, f64)>;
 /// Validations, those of the chosen ones, by clip. Losses are taken at the temperature that suits these very clips best: how sure a recipe is can be
 /// mended later, and is no reason to choose it.
 fn judged(validations: &Validations, counts: impl Fn(u32, u32) -> bool) -> Judged {
-    let counted = || validations.scored.iter().filter(|(fold, other, _)| counts(*fold, *other)).flat_map(|(.., clips)| clips);
+    let counted =
+        || validations.scored.iter().filter(|(fold, other, _)| counts(*fold, *other)).flat_map(|(.., clips)| clips);
     let calibration = Calibration::fit(counted().map(|clip| (clip.probabilities.as_slice(), clip.actual)));
     let mut clips: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for clip in counted() {
@@ -234,7 +239,10 @@ fn right(score: &(f64, f64)) -> f64 {
 
 fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
     let Some(first) = all.first() else { return };
-    println!("\n| recipe | minutes a run, one thread | right | loss, nats | loss beside {0} | right beside {0} |\n|---|---|---|---|---|---|", first.name);
+    println!(
+        "\n| recipe | minutes a run, one thread | right | loss, nats | loss beside {0} | right beside {0} |\n|---|---|---|---|---|---|",
+        first.name
+    );
     let of_first = judged(first, |_, _| true);
     for one in all {
         let judged = judged(one, |_, _| true);
@@ -251,7 +259,9 @@ fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
             100.0 * most,
         );
     }
-    println!("\nWhat each held-out fold would choose, by networks that have not heard it, on the folds that it was left out with:");
+    println!(
+        "\nWhat each held-out fold would choose, by networks that have not heard it, on the folds that it was left out with:"
+    );
     let mut folds: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
     folds.sort_unstable();
     for held_out in folds {
@@ -268,11 +278,14 @@ fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
                 chosen = (&one.name, by);
             }
         }
-        let mut on: Vec<String> = pairs.iter().filter_map(|&(a, b)| match held_out {
-            _ if a == held_out => Some(b.to_string()),
-            _ if b == held_out => Some(a.to_string()),
-            _ => None,
-        }).collect();
+        let mut on: Vec<String> = pairs
+            .iter()
+            .filter_map(|&(a, b)| match held_out {
+                _ if a == held_out => Some(b.to_string()),
+                _ if b == held_out => Some(a.to_string()),
+                _ => None,
+            })
+            .collect();
         on.sort();
         println!("  fold {held_out}, on {}: {} → {}", on.join(" and "), words.join(", "), chosen.0);
     }

@@ -118,8 +118,7 @@ fn ablation() -> Outcome {
     let config = good();
     prepare(&config)?;
     let recipes = ablations();
-    let jobs =
-        recipes.iter().flat_map(|(name, _)| SEEDS.map(|seed| Job::fold(Some(name), CHOICE_FOLD, seed)));
+    let jobs = recipes.iter().flat_map(|(name, _)| SEEDS.map(|seed| Job::fold(Some(name), CHOICE_FOLD, seed)));
     run_all(&config.data.models_dir, jobs)?;
     println!("\n| recipe | accuracy on fold {CHOICE_FOLD}, seeds {SEEDS:?} | mean | loss, nats |\n|---|---|---|---|");
     for (name, config) in &recipes {

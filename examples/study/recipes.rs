@@ -44,7 +44,8 @@ fn candidates() -> Vec<Recipe> {
         change(&mut config);
         (name, config)
     };
-    let stem = |channels: &[usize], first_stride, pool| Stem::Convolutions { channels: channels.to_vec(), first_stride, pool };
+    let stem =
+        |channels: &[usize], first_stride, pool| Stem::Convolutions { channels: channels.to_vec(), first_stride, pool };
     vec![
         variant("half", &|_| ()),
         // The first step takes two frames in place of four, by channels that cost no more.

@@ -13,9 +13,10 @@ use std::thread;
 use audio_transformer::config::{Config, Preset};
 use audio_transformer::internals::distributed::peers::Alone;
 use audio_transformer::internals::results::cross_validate::{known_result, of_fold, score_fold};
+use audio_transformer::internals::training::device;
 use audio_transformer::{
-    Choice, Dataset, Group, Observer, Peers, Place, Result, acquire, evaluate, preprocess, preprocess_part, propose,
-    train_together,
+    Choice, Dataset, FineTune, Group, Listener, Observer, Peers, Place, Result, acquire, evaluate_together,
+    fine_tune_together, preprocess, preprocess_part, propose, train_together,
 };
 use follow::Follower;
 use settings::Settings;
@@ -32,6 +33,10 @@ which was stopped goes on from.
                    source = { Folder = \"my/sounds\" }
                    [train]
                    batch_size = 64
+                 A network from elsewhere is trained on in the place of TinyAST, and left beside the checkpoints, where the settings name one:
+                   network = \"hub:mispeech/ced-tiny\"
+                   [fine_tune]
+                   epochs = 10
   --processes N  as N processes on this machine (default: the settings' train.processes), each with its part of every batch and of the processor's threads. To go beyond one machine
                  start the program on each by torchrun, srun or by hand: it finds RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, or
                  Slurm's variables. GLOO_SOCKET_IFNAME names the network to go by, TINYAST_TIMEOUT_S (30) how long a process may give no sign of life
@@ -68,6 +73,12 @@ fn main() -> ExitCode {
             return ExitCode::from(UNUSABLE);
         }
     };
+    if settings.network.is_some() && (arguments.job.is_some() || arguments.events) {
+        eprintln!(
+            "train: --fold and --events are TinyAST's; name the fold of a network from elsewhere in train.test_fold"
+        );
+        return ExitCode::from(UNUSABLE);
+    }
     // Whoever is one of several is told so, and starts no more.
     let is_one = std::env::var_os("RANK").is_some() || std::env::var_os("SLURM_STEP_NUM_TASKS").is_some();
     let processes = arguments.processes.unwrap_or(if is_one { 1 } else { settings.config.train.processes });
@@ -144,14 +155,18 @@ fn number<T: std::str::FromStr>(option: &str, value: Option<String>) -> Result<T
 
 /// This process' part of the run.
 fn one_of_them(arguments: &Arguments, settings: Settings) -> Result<()> {
-    let Settings { preset, mut config } = settings;
+    let Settings { preset, mut config, network } = settings;
     config.train.processes = 1;
+    let trained = |follower: &mut Follower, peers: Rc<dyn Peers>| match &network {
+        None => trained(preset, &config, arguments, follower, peers),
+        Some((name, how)) => trained_on(name, how, &config, follower, peers),
+    };
     let mut follower = Follower::new(arguments.events);
     let Some(place) = Place::from_env()? else {
-        return trained(preset, &config, arguments, &mut follower, Rc::new(Alone));
+        return trained(&mut follower, Rc::new(Alone));
     };
     let group = Rc::new(Group::join(place, config.train.device)?);
-    let result = trained(preset, &config, arguments, &mut follower, Rc::clone(&group) as Rc<dyn Peers>);
+    let result = trained(&mut follower, Rc::clone(&group) as Rc<dyn Peers>);
     if let Err(error) = &result {
         group.fail(error);
     }
@@ -177,9 +192,10 @@ fn trained(
         let report = train_together(&config, follower, Rc::clone(&peers))?;
         if peers.is_first() {
             follower.ends(&report);
-            if arguments.evaluate {
-                follower.say(&evaluate(&config)?.to_string());
-            }
+        }
+        let evaluation = arguments.evaluate.then(|| evaluate_together(&config, peers.as_ref())).transpose()?;
+        if let Some(evaluation) = evaluation.filter(|_| peers.is_first()) {
+            follower.say(&evaluation.to_string());
         }
         return Ok(());
     };
@@ -188,15 +204,39 @@ fn trained(
         Some(known) => known,
         None => {
             let report = train_together(&of_fold(&config, fold, seed), follower, Rc::clone(&peers))?;
-            if !peers.is_first() {
-                return Ok(());
+            if peers.is_first() {
+                follower.ends(&report);
             }
-            follower.ends(&report);
-            score_fold(&config, fold, seed, &report)?
+            score_fold(&config, fold, seed, &report, peers.as_ref())?
         }
     };
     if peers.is_first() {
         follower.say(&format!("seed {seed}, fold {fold}: {:.1} %", 100.0 * result.accuracy));
+    }
+    Ok(())
+}
+
+/// A network from elsewhere, trained on, scored on the held-out fold and left in a folder of its own beside the checkpoints.
+fn trained_on(
+    name: &str,
+    how: &FineTune,
+    config: &Config,
+    follower: &mut Follower,
+    peers: Rc<dyn Peers>,
+) -> Result<()> {
+    peers.agree(config)?;
+    if peers.is_first() {
+        acquire(config)?;
+    }
+    // The others wait here.
+    peers.told_by_first(())?;
+    let device = device::of_process(device::select(config.train.device)?, peers.local_rank());
+    let tuned = fine_tune_together(config, Listener::open(name, device)?, how, follower, Rc::clone(&peers))?;
+    if peers.is_first() {
+        let folder = config.data.models_dir.join(format!("{}-tuned-{}", config.train.run_name, config.data.name()));
+        tuned.save(&folder)?;
+        follower.say(&tuned.to_string());
+        follower.say(&format!("{} holds the network", folder.display()));
     }
     Ok(())
 }

@@ -3,16 +3,19 @@
 use std::fs;
 use std::path::Path;
 
+use audio_transformer::FineTune;
 use audio_transformer::config::{Config, Preset};
 use serde_json::{Map, Value};
 
 /// Settings that hold others, which are laid over one by one.
-const GROUPS: [&str; 6] = ["data", "clip", "features", "model", "train", "train.augment"];
+const GROUPS: [&str; 7] = ["data", "clip", "features", "model", "train", "train.augment", "fine_tune"];
 
 /// What a file of settings says.
 pub struct Settings {
     pub preset: Preset,
     pub config: Config,
+    /// A network from elsewhere that is trained on, in the place of TinyAST, and how.
+    pub network: Option<(String, FineTune)>,
 }
 
 impl Settings {
@@ -38,12 +41,30 @@ impl Settings {
                 _ => return Err(format!("preset is quick, good or fitted, not {name}")),
             },
         };
+        let network = network(told.remove("network"), told.remove("fine_tune"))?;
         let mut settings = serde_json::to_value(preset.settings()).map_err(|error| error.to_string())?;
         lay_over(&mut settings, Value::Object(told), "")?;
         let config: Config = serde_json::from_value(settings).map_err(|error| error.to_string())?;
         config.validate().map_err(|error| error.to_string())?;
-        Ok(Settings { preset, config })
+        Ok(Settings { preset, config, network })
     }
+}
+
+/// The network that is named, if one is, and how it is trained on.
+fn network(name: Option<Value>, how: Option<Value>) -> Result<Option<(String, FineTune)>, String> {
+    let name = match name {
+        None if how.is_some() => {
+            return Err("fine_tune wants a network, as in network = \"hub:mispeech/ced-tiny\"".into());
+        }
+        None => return Ok(None),
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(format!("network is the name of one, not {other}")),
+    };
+    let mut settings = serde_json::to_value(FineTune::default()).map_err(|error| error.to_string())?;
+    if let Some(how) = how {
+        lay_over(&mut settings, how, "fine_tune")?;
+    }
+    serde_json::from_value(settings).map(|how| Some((name, how))).map_err(|error| format!("fine_tune: {error}"))
 }
 
 /// Replaces settings by those told; one that is none is refused by its name, for a misspelt one would be passed over in silence.
@@ -78,12 +99,29 @@ mod tests {
     #[test]
     fn what_is_told_is_laid_over_its_preset() {
         let text = "preset = \"good\"\n[data]\nsource = { Folder = \"my/sounds\" }\n[train]\nbatch_size = 64\nschedule = \"Constant\"\n[train.augment]\ngain_db = 3.0";
-        let Settings { preset, config } = read(text).unwrap();
+        let Settings { preset, config, network } = read(text).unwrap();
+        assert!(network.is_none());
         let good = Preset::Good.settings();
         assert_eq!(preset, Preset::Good);
         assert_eq!((config.train.batch_size, config.train.epochs), (64, good.train.epochs));
         assert_eq!((config.train.augment.gain_db, config.train.augment.mix), (3.0, good.train.augment.mix));
         assert_eq!((config.model, config.data.source), (good.model, DataSource::Folder("my/sounds".into())));
+    }
+
+    #[test]
+    fn a_network_from_elsewhere_is_named_with_how_it_is_trained_on() {
+        let text = "network = \"my/ced\"\n[train]\nseed = 3\n[fine_tune]\nepochs = 4";
+        let Settings { network, config, .. } = read(text).unwrap();
+        let (name, how) = network.unwrap();
+        assert_eq!(
+            (name.as_str(), how, config.train.seed),
+            ("my/ced", FineTune { epochs: 4, ..Default::default() }, 3)
+        );
+        let problem = |text: &str| read(text).err().unwrap();
+        assert!(problem("[fine_tune]\nepochs = 4").contains("fine_tune wants a network"));
+        assert!(problem("network = 3").contains("the name of one"));
+        assert!(problem("network = \"n\"\n[fine_tune]\nepoch = 4").contains("no setting fine_tune.epoch"));
+        assert!(problem("network = \"n\"\n[fine_tune]\nepochs = -4").contains("fine_tune"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use crate::config::differences::differences;
 use crate::error::{Error, Result};
@@ -102,17 +102,51 @@ impl dyn Peers + '_ {
             self.refuse("listening to process 0", error.to_string(), "Start every process from one build.")
         };
         let json = serde_json::to_vec(&value).map_err(unreadable)?;
-        let length = Tensor::from_slice(&[json.len() as i64]);
-        self.take_from_first(&length)?;
-        let length = length.int64_value(&[0]) as usize;
-        let text = match self.is_first() {
-            true => Tensor::from_slice(&json),
-            false => Tensor::zeros([length as i64], (tch::Kind::Uint8, tch::Device::Cpu)),
-        };
-        self.take_from_first(&text)?;
-        let json =
-            Vec::<u8>::try_from(&text).map_err(|source| Error::Torch { action: "listening to process 0", source })?;
+        let json = self.bytes_of_first(json)?;
         serde_json::from_slice(&json).map_err(unreadable)
+    }
+
+    /// The bytes of the first process; what the others bring is passed over.
+    ///
+    /// # Errors
+    /// As [`Peers::sum`].
+    pub fn bytes_of_first(&self, own: Vec<u8>) -> Result<Vec<u8>> {
+        if self.size() == 1 {
+            return Ok(own);
+        }
+        let length = Tensor::from_slice(&[own.len() as i64]);
+        self.take_from_first(&length)?;
+        let bytes = match self.is_first() {
+            true => Tensor::from_slice(&own),
+            false => Tensor::zeros([length.int64_value(&[0])], (Kind::Uint8, Device::Cpu)),
+        };
+        self.take_from_first(&bytes)?;
+        Vec::try_from(&bytes).map_err(|source| Error::Torch { action: "listening to process 0", source })
+    }
+
+    /// The rows of all processes, of which each has made some that follow each other from number `first` on: all `n`, as they are, in every process.
+    ///
+    /// # Errors
+    /// As [`Peers::sum`].
+    pub fn rows_of_all(&self, n: usize, first: usize, own: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>> {
+        if self.size() == 1 {
+            return Ok(own);
+        }
+        let makers = self.count(usize::from(!own.is_empty()))?;
+        if makers == 0 {
+            return Ok(own);
+        }
+        // Not every process has a row to tell their length by.
+        let width = self.count(own.first().map_or(0, Vec::len))? / makers;
+        let mut all = vec![0.0f32; n * width];
+        for (place, row) in all.chunks_mut(width.max(1)).skip(first).zip(&own) {
+            place.copy_from_slice(row);
+        }
+        // A number and nothings add up to that number.
+        let all = Tensor::from_slice(&all);
+        self.sum(&all)?;
+        Vec::try_from(all.view([n as i64, width as i64]))
+            .map_err(|source| Error::Torch { action: "reading the rows of all processes", source })
     }
 
     /// Refuses a process that has something else than the first, and names what differs, field by field.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Config, TinyAstConfig, TrainConfig};
 use crate::dataset::metadata::FeatureSettings;
 use crate::dataset::processed::Dataset;
+use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::results::evaluate::evaluate;
+use crate::results::evaluate::evaluate_together;
 use crate::results::metrics::Evaluation;
 use crate::training::calibration::Calibration;
 use crate::training::report::TrainingReport;
@@ -71,11 +72,11 @@ pub fn result_path(config: &Config, fold: u32, seed: u64) -> PathBuf {
 /// Trains on all other folds and scores this one, unless that was done before with the very same settings and recordings.
 ///
 /// # Errors
-/// As [`train`] and [`evaluate`]; [`Error::Io`] when the result cannot be written.
+/// As [`train`] and [`evaluate_together`]; [`Error::Io`] when the result cannot be written.
 pub fn fold_result(config: &Config, fold: u32, seed: u64) -> Result<FoldResult> {
     match known_result(config, fold, seed)? {
         Some(known) => Ok(known),
-        None => score_fold(config, fold, seed, &train(&of_fold(config, fold, seed))?),
+        None => score_fold(config, fold, seed, &train(&of_fold(config, fold, seed))?, &Alone),
     }
 }
 
@@ -88,17 +89,25 @@ pub fn known_result(config: &Config, fold: u32, seed: u64) -> Result<Option<Fold
     Ok(read(&result_path(config, fold, seed)).filter(|known| known.settings == settings))
 }
 
-/// Scores the run that holds out this fold, which has ended, and keeps the result.
+/// Scores the run that holds out this fold, which has ended, by all processes; the first one keeps the result.
 ///
 /// # Errors
-/// As [`evaluate`]; [`Error::Io`] when the result cannot be written.
-pub fn score_fold(config: &Config, fold: u32, seed: u64, report: &TrainingReport) -> Result<FoldResult> {
+/// As [`evaluate_together`]; [`Error::Io`] when the result cannot be written.
+pub fn score_fold(
+    config: &Config,
+    fold: u32,
+    seed: u64,
+    report: &TrainingReport,
+    peers: &dyn Peers,
+) -> Result<FoldResult> {
     let run = of_fold(config, fold, seed);
     let training_s = report.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
-    let evaluation = evaluate(&run)?;
+    let evaluation = evaluate_together(&run, peers)?;
     let (accuracy, loss) = (evaluation.accuracy(), evaluation.mean_loss());
     let result = FoldResult { fold, seed, accuracy, loss, training_s, evaluation, settings: Settings::of(&run)? };
-    files::write_bytes(&result_path(config, fold, seed), &serde_json::to_vec_pretty(&result).unwrap_or_default())?;
+    if peers.is_first() {
+        files::write_bytes(&result_path(config, fold, seed), &serde_json::to_vec_pretty(&result).unwrap_or_default())?;
+    }
     Ok(result)
 }
 
@@ -118,7 +127,7 @@ fn read(path: &Path) -> Option<FoldResult> {
 /// Every fold of the data set with every seed. What was computed before is not computed again.
 ///
 /// # Errors
-/// As [`train`] and [`evaluate`]; [`Error::Io`] when a result cannot be written; [`Error::Config`] without a seed.
+/// As [`train`] and [`evaluate_together`]; [`Error::Io`] when a result cannot be written; [`Error::Config`] without a seed.
 pub fn cross_validate(config: &Config, seeds: &[u64]) -> Result<CrossValidation> {
     if seeds.is_empty() {
         return Err(Error::Config { field: "seeds", expected: "at least one".into(), found: "none".into() });

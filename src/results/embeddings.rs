@@ -1,6 +1,7 @@
 //! What the network's head sees of the held-out fold, to look at how the classes lie apart.
 
 use crate::config::Config;
+use crate::distributed::peers::Alone;
 use crate::error::Result;
 use crate::model::tiny_ast;
 use crate::results::evaluate::HeldOut;
@@ -33,7 +34,7 @@ pub struct EmbeddedClip {
 /// # Errors
 /// As [`evaluate`](crate::results::evaluate::evaluate).
 pub fn embeddings(config: &Config) -> Result<Embeddings> {
-    let held_out = HeldOut::open(config, &checkpoint_path(config))?;
+    let held_out = HeldOut::open(config, &checkpoint_path(config), &Alone)?;
     let clips = held_out.means("reading embeddings", tiny_ast::embeddings)?;
     let clips = clips.into_iter().map(|(clip, values)| EmbeddedClip {
         filename: clip.filename.clone(),

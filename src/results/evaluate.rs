@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::config::Config;
 use crate::config::differences::differences;
 use crate::dataset::metadata::ProcessedClip;
 use crate::dataset::processed::{Dataset, Split};
+use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::model::tiny_ast::{TinyAst, predictions};
 use crate::training::checkpoint::{self, Checkpoint, CheckpointInfo};
@@ -32,7 +34,20 @@ pub fn evaluate(config: &Config) -> Result<Evaluation> {
 /// # Errors
 /// As [`evaluate`].
 pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
-    let held_out = HeldOut::open(config, path)?;
+    evaluated(config, path, &Alone)
+}
+
+/// [`evaluate`] by one of several processes: each scores its part of the fold, and all have the whole, with the numbers that one alone gets. The
+/// first of them reads the checkpoint.
+///
+/// # Errors
+/// As [`evaluate`]; [`Error::Process`] when another process is gone, or has other recordings.
+pub fn evaluate_together(config: &Config, peers: &dyn Peers) -> Result<Evaluation> {
+    evaluated(config, &checkpoint_path(config), peers)
+}
+
+fn evaluated(config: &Config, path: &Path, peers: &dyn Peers) -> Result<Evaluation> {
+    let held_out = HeldOut::open(config, path, peers)?;
     let clips = held_out.means("reading probabilities", predictions)?;
     let calibration = held_out.checkpoint.info.calibration.clone();
     let scored = clips.into_iter().map(|(clip, mut mean)| {
@@ -44,23 +59,36 @@ pub fn evaluate_checkpoint(config: &Config, path: &Path) -> Result<Evaluation> {
 }
 
 /// A checkpoint beside the fold it never saw.
-pub(crate) struct HeldOut {
+pub(crate) struct HeldOut<'a> {
     pub dataset: Dataset,
     pub split: Split,
     checkpoint: Checkpoint,
     device: Device,
+    peers: &'a dyn Peers,
 }
 
-impl HeldOut {
+/// What the processes that score a fold must have alike.
+#[derive(Clone, Serialize, Deserialize)]
+struct Scored {
+    fold: u32,
+    labels: Vec<String>,
+    recordings: String,
+}
+
+impl<'a> HeldOut<'a> {
     /// # Errors
-    /// As [`evaluate`].
-    pub fn open(config: &Config, path: &Path) -> Result<Self> {
-        let device = device::select(config.train.device)?;
+    /// As [`evaluate_together`].
+    pub fn open(config: &Config, path: &Path, peers: &'a dyn Peers) -> Result<Self> {
+        let device = device::of_process(device::select(config.train.device)?, peers.local_rank());
         let dataset = Dataset::open(config)?;
-        let checkpoint = checkpoint::load(path, device)?;
         let split = dataset.split(&config.train)?;
+        if peers.size() > 1 {
+            let recordings = dataset.fingerprint(split.test.iter().copied());
+            peers.agree(&Scored { fold: split.test_fold, labels: dataset.labels.clone(), recordings })?;
+        }
+        let checkpoint = checkpoint::load_together(path, device, peers)?;
         check_fit(path, &checkpoint.info, &dataset, &split)?;
-        Ok(HeldOut { dataset, split, checkpoint, device })
+        Ok(HeldOut { dataset, split, checkpoint, device, peers })
     }
 
     /// What `network` makes of the inputs of clips, `(clips, n)`, as one row per recording: the mean of its windows.
@@ -71,7 +99,7 @@ impl HeldOut {
     ) -> Result<Vec<(&ProcessedClip, Vec<f32>)>> {
         let Checkpoint { info, model, .. } = &self.checkpoint;
         let network = |inputs: &Tensor| network(model, inputs);
-        recordings::means(&self.dataset, &self.split.test, (&info.model, self.device), action, network)
+        recordings::means(&self.dataset, &self.split.test, (&info.model, self.device), action, self.peers, network)
     }
 }
 

@@ -9,6 +9,7 @@ use tch::Device;
 use crate::config::differences::differences;
 use crate::config::{Config, TinyAstConfig, TrainConfig};
 use crate::dataset::processed::Dataset;
+use crate::distributed::peers::Alone;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::tensors::Precision;
@@ -141,7 +142,7 @@ fn save_told(path: &Path, run: &Config, checkpoint: Checkpoint, all: &CrossValid
     let dataset = Dataset::open(run)?;
     let split = dataset.split(&run.train)?;
     let reference = reference_of(sibling, &info)?;
-    let known = Known { dataset: &dataset, split: &split, model: &model, device: Device::Cpu };
+    let known = Known { dataset: &dataset, split: &split, model: &model, device: Device::Cpu, peers: &Alone };
     let familiarity = match &reference {
         Some(reference) => known.familiarity_with(reference)?,
         None => None,

@@ -7,6 +7,7 @@ use safetensors::SafeTensors;
 use tch::Device;
 use tch::nn::VarStore;
 
+use crate::distributed::peers::Peers;
 use crate::error::{Error, Result};
 use crate::model::tensors::{self, INFO_KEY, Precision};
 use crate::model::tiny_ast::TinyAst;
@@ -48,12 +49,28 @@ pub fn save(
 /// [`Error::StageMissing`] when there is no such file; [`Error::Checkpoint`] when it is damaged, was not written by this
 /// crate, or its weights do not fit the architecture it names.
 pub fn load(path: &Path, device: Device) -> Result<Checkpoint> {
+    parse(path, &read(path)?, device)
+}
+
+/// [`load`] by several processes: the first reads the file, and the others have it from there.
+///
+/// # Errors
+/// As [`load`], and [`Error::Process`] when another process is gone.
+pub(crate) fn load_together(path: &Path, device: Device, peers: &dyn Peers) -> Result<Checkpoint> {
+    let own = if peers.is_first() { read(path)? } else { Vec::new() };
+    parse(path, &peers.bytes_of_first(own)?, device)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
     if !path.exists() {
         return Err(Error::StageMissing { stage: "Train", path: path.into() });
     }
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    let info = parse_info(path, &bytes)?;
-    let weights = SafeTensors::deserialize(&bytes).map_err(|error| invalid(path, "a whole safetensors file", error))?;
+    fs::read(path).map_err(Error::io("read", path))
+}
+
+fn parse(path: &Path, bytes: &[u8], device: Device) -> Result<Checkpoint> {
+    let info = parse_info(path, bytes)?;
+    let weights = SafeTensors::deserialize(bytes).map_err(|error| invalid(path, "a whole safetensors file", error))?;
 
     // The sizes are checked against the file before anything of that size is allocated.
     let of_network = weights.iter().filter(|(name, _)| !Familiarity::is_named(name));

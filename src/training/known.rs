@@ -4,6 +4,7 @@ use tch::{Device, Tensor};
 
 use crate::dataset::metadata::ProcessedClip;
 use crate::dataset::processed::{Dataset, Split};
+use crate::distributed::peers::Peers;
 use crate::error::Result;
 use crate::model::tiny_ast::{TinyAst, predictions, stages};
 use crate::training::calibration::Calibration;
@@ -19,6 +20,8 @@ pub(crate) struct Known<'a> {
     pub split: &'a Split,
     pub model: &'a TinyAst,
     pub device: Device,
+    /// Those who look at them together.
+    pub peers: &'a dyn Peers,
 }
 
 impl Known<'_> {
@@ -69,7 +72,8 @@ impl Known<'_> {
         network: impl Fn(&TinyAst, &Tensor) -> Tensor,
     ) -> Result<Vec<(&ProcessedClip, Vec<f32>)>> {
         let network = |inputs: &Tensor| network(self.model, inputs);
-        recordings::means(self.dataset, clips, (self.model.config(), self.device), "looking at recordings", network)
+        let (model, action) = (self.model.config(), "looking at recordings");
+        recordings::means(self.dataset, clips, (model, self.device), action, self.peers, network)
     }
 }
 

@@ -155,9 +155,7 @@ fn run(
             told_stuck = true;
         }
     }
-    if peers.is_first() {
-        course.finish(&dataset, &split)?;
-    }
+    course.finish(&dataset, &split)?;
     Ok(TrainingReport {
         checkpoint: checkpoint_path(config),
         history: course.run.history,
@@ -287,23 +285,27 @@ impl Course<'_> {
         trainer.averaged(|_| save(config, vs, run, familiarity))
     }
 
-    /// Tells the network what it knows, and writes it for good.
+    /// Tells the network what it knows, which all find out together, and writes it for good.
     fn finish(&mut self, dataset: &Dataset, split: &Split) -> Result<()> {
-        let Course { config, trainer, vs, run, .. } = self;
-        let device = vs.device();
+        let Course { config, trainer, vs, run, peers, .. } = self;
+        let (device, peers) = (vs.device(), *peers);
         let finish = |run: &mut Progress, model: &TinyAst, vs: &VarStore| {
-            let known = Known { dataset, split, model, device };
+            let known = Known { dataset, split, model, device, peers };
             run.run.calibration = known.calibration()?;
-            save(config, vs, run, known.familiarity()?.as_ref())
+            let familiarity = known.familiarity()?;
+            if peers.is_first() { save(config, vs, run, familiarity.as_ref()) } else { Ok(()) }
         };
         match history::best_epoch(&run.history).filter(|_| config.train.patience.is_some()) {
             Some(best) => {
-                let Checkpoint { model, vs, .. } = checkpoint::load(&checkpoint_path(config), device)?;
+                let Checkpoint { model, vs, .. } = checkpoint::load_together(&checkpoint_path(config), device, peers)?;
                 run.run.epoch = best;
                 finish(run, &model, &vs)?;
             }
             // For a run that was stopped between its last state and its last checkpoint, too.
             None => trainer.averaged(|model| finish(run, model, vs))?,
+        }
+        if !peers.is_first() {
+            return Ok(());
         }
         // A finished run is over: the next one starts from the beginning.
         fs::remove_file(state_path(config)).map_err(Error::io("remove", state_path(config)))

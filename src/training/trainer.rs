@@ -143,30 +143,15 @@ impl<N: Network> Trainer<N> {
             (number, batch.inputs.narrow(0, first, n), batch.targets.narrow(0, first, n))
         };
         let parts: Vec<_> = (0..n_own).step_by(at_once as usize).map(part).collect();
-        self.step_together(&parts, batch.n_clips as i64, stops, epoch, step, rate)
+        self.step_in_parts(&parts, batch.n_clips as i64, stops, epoch, step, rate)
     }
 
-    /// As [`Trainer::step`], over a batch of `n_clips` in parts, whose gradients are added up: it takes the memory of one part, and comes to
-    /// the same.
+    /// As [`Trainer::step`], over a batch of `n_clips` in parts `(number, inputs, targets)`, whose gradients are added up: it takes the memory of one
+    /// part, and comes to the same. What the network drops follows from a part's number in the batch.
     ///
     /// # Errors
     /// As [`Trainer::step`].
     pub fn step_in_parts(
-        &mut self,
-        parts: &[(Tensor, Tensor)],
-        n_clips: i64,
-        epoch: usize,
-        step: usize,
-        rate: f64,
-    ) -> Result<Step> {
-        let numbered = (0..).zip(parts);
-        let parts: Vec<_> =
-            numbered.map(|(number, part)| (number, part.0.shallow_clone(), part.1.shallow_clone())).collect();
-        self.step_together(&parts, n_clips, false, epoch, step, rate)
-    }
-
-    /// Parts are `(number, inputs, targets)`.
-    fn step_together(
         &mut self,
         parts: &[(i64, Tensor, Tensor)],
         n_clips: i64,
@@ -392,9 +377,11 @@ mod tests {
         let after = |parts: &[(i64, i64)]| {
             let vs = VarStore::new(Device::Cpu);
             let mut trainer = Trainer::new(&vs, &config, 6).unwrap();
-            let part = |&(start, n): &(i64, i64)| (inputs.narrow(0, start, n), targets.narrow(0, start, n));
-            let parts: Vec<_> = parts.iter().map(part).collect();
-            let step = trainer.step_in_parts(&parts, 6, 1, 1, 1e-3).unwrap();
+            let part = |(number, &(start, n)): (i64, &(i64, i64))| {
+                (number, inputs.narrow(0, start, n), targets.narrow(0, start, n))
+            };
+            let parts: Vec<_> = (0..).zip(parts).map(part).collect();
+            let step = trainer.step_in_parts(&parts, 6, false, 1, 1, 1e-3).unwrap();
             (trainer.weights.values.copy(), step)
         };
         let (whole, parts) = (after(&[(0, 6)]), after(&[(0, 4), (4, 2)]));

@@ -3,28 +3,30 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::listener::Listener;
+use super::pieces::{inputs_of, masked, one_piece, part_size, side_by_side};
 use super::probe::HeardSet;
 use super::recipe::FineTune;
 use crate::config::{Config, TrainConfig};
+use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
-use crate::front_end::audio;
-use crate::model::pretrained::{Architecture, Pretrained};
+use crate::model::pretrained::Pretrained;
 use crate::results::metrics::Scored;
 use crate::training::history::{self, EpochRecord};
 use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
 use crate::training::loss::count_hits;
 use crate::training::loss_scale::LossScale;
-use crate::training::observe::{Console, Observer};
+use crate::training::observe::{Console, Observer, Quiet};
 use crate::training::optim::FlatWeights;
 use crate::training::paths::{history_path, state_path};
 use crate::training::resume::{Progress, RunInfo, same_run};
@@ -34,8 +36,6 @@ use crate::training::words::untrained_warning;
 
 /// Recordings scored at once.
 const SCORED_AT_ONCE: usize = 8;
-/// Bytes that one number of a token takes while its gradient is due, for each of the numbers a block keeps of it.
-const KEPT_PER_NUMBER: f64 = 4.0;
 
 /// A network that was trained on.
 pub struct FineTuned {
@@ -121,19 +121,44 @@ pub fn fine_tune(config: &Config, listener: Listener, how: &FineTune) -> Result<
 /// As [`fine_tune`]; [`Error::Stopped`] when the observer ends the run before its last epoch.
 pub fn fine_tune_observed(
     config: &Config,
-    mut listener: Listener,
+    listener: Listener,
     how: &FineTune,
     observer: &mut dyn Observer,
 ) -> Result<FineTuned> {
+    if config.train.processes > 1 {
+        let n = config.train.processes;
+        observer
+            .say(&format!("one process trains here, not {n}: `train --processes {n}` with a network in its settings"));
+    }
+    fine_tune_together(config, listener, how, observer, Rc::new(Alone))
+}
+
+/// [`fine_tune`] by one of several processes that train one network: each listens to its part of the recordings, makes its part of every batch and
+/// scores its part of the folds. The first of them speaks and writes, and all have the network in the end.
+///
+/// With `train.clips_at_once`, 1, 2 and 4 processes train to the same bits; else those of a number of processes are their own, run for run.
+///
+/// # Errors
+/// As [`fine_tune_observed`]; [`Error::Process`] when another process is gone, or has other settings, recordings or another network.
+pub fn fine_tune_together(
+    config: &Config,
+    mut listener: Listener,
+    how: &FineTune,
+    observer: &mut dyn Observer,
+    peers: Rc<dyn Peers>,
+) -> Result<FineTuned> {
     let started = Instant::now();
+    let mut quiet = Quiet;
+    let observer: &mut dyn Observer = if peers.is_first() { observer } else { &mut quiet };
     how.validate(listener.published_network()?.depth())?;
     // What TinyAST left under the run's own name stays.
     let mut config = config.clone();
     config.train.run_name.push_str("-tuned");
-    let (config, _lock) = (&config, RunLock::take(&config)?);
+    let config = &config;
+    let _lock = peers.is_first().then(|| RunLock::take(config)).transpose()?;
     let stand_in = listener.is_untrained();
     let identity = listener.identity()?;
-    let heard = HeardSet::of(config, &mut listener)?;
+    let heard = HeardSet::of(config, &mut listener, peers.as_ref())?;
     let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
     let mut train = heard.folds.train.clone();
     if !config.train.validate {
@@ -141,6 +166,19 @@ pub fn fine_tune_observed(
     }
     if let Some(warning) = untrained_warning(&heard.untrained(&train)) {
         observer.say(&warning);
+    }
+    let run = Run {
+        network: identity,
+        how: how.clone(),
+        train: same_run(&config.train),
+        labels: heard.labels.clone(),
+        test_fold: heard.folds.test_fold,
+    };
+    let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
+    let mut progress = Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() };
+    if peers.size() > 1 {
+        let data = heard.fingerprint(0..heard.catalog.clips.len())?;
+        peers.agree(&Progress { data, ..progress.clone() })?;
     }
     let (_, l2) = heard.choose()?;
     let head = heard.data.fit(&train, l2)?;
@@ -159,37 +197,37 @@ pub fn fine_tune_observed(
         mixed_precision: false,
         ..config.train.clone()
     };
-    let (part, bytes) = part_size(&network, &inputs, how);
+    let (part, bytes) = part_size(&network, &inputs, how, (settings.clips_at_once, peers.size()));
     let at_once =
         if part < how.batch_size { format!(", for {part} of its recordings at a time") } else { String::new() };
     observer.say(&format!("a step takes about {:.0} MB of memory{at_once}", bytes / 1e6));
-    let mut trainer = trainer(network, &settings, how)?.with_targets(heard.data.kind);
-    let batch = |indices: &[usize], epoch: usize, network: &Pretrained| -> Vec<(Tensor, Tensor)> {
+    let mut trainer = trainer(network, &settings, how)?.with_targets(heard.data.kind).with_peers(Rc::clone(&peers));
+    // This process' parts of a batch, by their numbers in it.
+    let batch = |indices: &[usize], epoch: usize, network: &Pretrained| -> Vec<(i64, Tensor, Tensor)> {
         let piece_of = |index: &usize| {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, *index as u64));
             masked(&one_piece(&inputs[*index], &mut rng), how, network, &mut rng)
         };
-        let of_part = |indices: &[usize]| {
+        let own = peers.part_of(indices.len().div_ceil(part));
+        let of_part = |(number, indices): (usize, &[usize])| {
             let pieces: Vec<Tensor> = indices.iter().map(piece_of).collect();
-            (side_by_side(&pieces), heard.data.marks(indices))
+            let side_by_side = side_by_side(&pieces);
+            let marks = heard.data.marks(indices).to_device(side_by_side.device());
+            (number as i64, side_by_side, marks)
         };
-        indices.chunks(part).map(of_part).collect()
+        indices.chunks(part).enumerate().skip(own.start).take(own.len()).map(of_part).collect()
     };
     let n_batches = train.len().div_ceil(how.batch_size);
     observer.plan(how.epochs);
-    let run = Run {
-        network: identity,
-        how: how.clone(),
-        train: same_run(&config.train),
-        labels: heard.labels.clone(),
-        test_fold: heard.folds.test_fold,
-    };
-    let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
-    let mut progress = Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() };
     let state_path = state_path(config);
-    if config.train.resume {
+    if config.train.resume && peers.is_first() {
         progress = trainer.state().go_on(&state_path, how.epochs, progress, observer)?;
     }
+    progress = peers.told_by_first(progress)?;
+    trainer.take_state_of_first(false)?;
+    trainer.go_on(progress.steps_taken(), progress.loss_scale);
+    let stopped =
+        |epoch: usize| Err(Error::Stopped { checkpoint: state_path.clone(), epoch: epoch - 1, epochs: how.epochs });
     let before_s = progress.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
     let first_step = progress.step + 1;
     for epoch in progress.history.len() + 1..=how.epochs {
@@ -199,14 +237,18 @@ pub fn fine_tune_observed(
         order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, u64::MAX)));
         let (mut loss_sum, mut right) = (0.0, 0.0);
         for indices in order.chunks(how.batch_size) {
-            if observer.is_stopped() {
-                return Err(Error::Stopped { checkpoint: state_path, epoch: epoch - 1, epochs: how.epochs });
+            let stops = observer.is_stopped();
+            if stops && peers.size() == 1 {
+                return stopped(epoch);
             }
             let clock = Instant::now();
             progress.step += 1;
             let step = progress.step;
             let parts = batch(indices, epoch, &trainer.model);
-            let taken = trainer.step_in_parts(&parts, indices.len() as i64, epoch, step, rate)?;
+            let taken = trainer.step_in_parts(&parts, indices.len() as i64, stops, epoch, step, rate)?;
+            if taken.stops {
+                return stopped(epoch);
+            }
             if !taken.loss.is_finite() || !taken.is_finite {
                 let reason = match taken.loss.is_finite() {
                     true => "the gradient is no longer a number".into(),
@@ -224,8 +266,9 @@ pub fn fine_tune_observed(
                 observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps", how.epochs));
             }
         }
-        let scored = score(&trainer.model, &inputs, &validation, &heard.data.marks(&validation))?;
-        progress.history.push(EpochRecord {
+        trainer.take_state_of_first(true)?;
+        let scored = score(&trainer.model, &inputs, &validation, &heard.data.marks(&validation), peers.as_ref())?;
+        let record = EpochRecord {
             epoch,
             train_loss: loss_sum / train.len() as f64,
             train_accuracy: right / train.len() as f64,
@@ -236,14 +279,20 @@ pub fn fine_tune_observed(
             elapsed_s: before_s + started.elapsed().as_secs_f64(),
             planned: how.epochs,
             skipped_steps: 0,
-        });
-        trainer.state().save(&state_path, &progress)?;
-        history::write(&history_path(config), &progress.history)?;
+        };
+        // Clocks differ, and the first process' counts.
+        progress.history.push(peers.told_by_first(record)?);
+        if peers.is_first() {
+            trainer.state().save(&state_path, &progress)?;
+            history::write(&history_path(config), &progress.history)?;
+        }
         observer.epoch_ends(&progress.history, how.epochs);
     }
-    let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test)?;
-    // A finished run is over: the next one starts from the beginning.
-    fs::remove_file(&state_path).map_err(Error::io("remove", &state_path))?;
+    let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test, peers.as_ref())?;
+    if peers.is_first() {
+        // A finished run is over: the next one starts from the beginning.
+        fs::remove_file(&state_path).map_err(Error::io("remove", &state_path))?;
+    }
     let evaluation = heard.data.scored(&heard.catalog, heard.folds.test_fold, &heard.folds.test, probabilities);
     Ok(FineTuned {
         network: trainer.model,
@@ -267,71 +316,13 @@ fn trainer(network: Pretrained, settings: &TrainConfig, how: &FineTune) -> Resul
     Ok(Trainer::with_weights(network, weights, settings, |name| how.share(name, depth)))
 }
 
-/// What the network takes of every recording.
-fn inputs_of(paths: &[PathBuf], network: &mut Pretrained) -> Result<Vec<Tensor>> {
-    let rate = network.sample_rate();
-    let mut resampler = Listener::resampler_to(rate)?;
-    let mut all = Vec::with_capacity(paths.len());
-    for path in paths {
-        let sound = audio::read(path)?;
-        all.push(resampler.resample(&sound.samples, sound.sample_rate).map_err(|error| error.in_file(path))?);
-    }
-    network.fit_to(all.iter().map(Vec::len).max().unwrap_or_default())?;
-    let hear = |(samples, path): (Vec<f32>, &PathBuf)| network.listen(&samples).map_err(|error| error.in_file(path));
-    all.into_iter().zip(paths).map(hear).collect()
-}
-
-/// Recordings of a batch that are gone through at once, so that a step takes no more memory than it may, and the bytes that it takes.
-fn part_size(network: &Pretrained, inputs: &[Tensor], how: &FineTune) -> (usize, f64) {
-    let (tokens, kept) = match network.architecture() {
-        Architecture::Ced(network) => {
-            let config = network.config();
-            let longest = inputs.iter().map(|input| input.size()[2]).max().unwrap_or_default() as usize;
-            let tokens = (longest / config.patch_size).max(1) * config.grid().0;
-            (tokens, config.embed_dim as f64 * (12.0 + 2.0 * config.mlp_ratio))
-        }
-        Architecture::Ast(network) => {
-            let config = network.config();
-            let (rows, columns) = config.grid();
-            (rows * columns + 2, 12.0 * config.hidden_size as f64 + 2.0 * config.intermediate_size as f64)
-        }
-    };
-    let weights: usize = network.variables().variables().values().map(Tensor::numel).sum();
-    // The weights, their gradient and two moments, and one more while they are laid out.
-    let of_weights = 5.0 * 4.0 * weights as f64;
-    let of_one = KEPT_PER_NUMBER * (tokens * network.depth()) as f64 * kept;
-    let part = (((how.memory_bytes - of_weights) / of_one).floor().max(1.0) as usize).min(how.batch_size);
-    (part, of_weights + part as f64 * of_one)
-}
-
-/// One of a recording's pieces, by chance.
-fn one_piece(pieces: &Tensor, rng: &mut Xoshiro256PlusPlus) -> Tensor {
-    pieces.get(rng.random_range(0..pieces.size()[0].max(1)))
-}
-
-/// A piece with a band of frequencies and a stretch of time masked (SpecAugment, Park et al. 2019), each of a width by chance.
-fn masked(piece: &Tensor, how: &FineTune, network: &Pretrained, rng: &mut Xoshiro256PlusPlus) -> Tensor {
-    let piece = piece.copy();
-    let (freq, time) = if matches!(network.architecture(), Architecture::Ced(_)) { (0, 1) } else { (1, 0) };
-    let fill = network.silence();
-    for (dim, most) in [(freq, how.freq_mask), (time, how.time_mask)] {
-        let length = piece.size()[dim as usize];
-        let width = rng.random_range(0..=most as i64).min(length);
-        let start = rng.random_range(0..=length - width);
-        let _ = piece.narrow(dim, start, width).fill_(fill);
-    }
-    piece
-}
-
-/// Pieces as one batch; the shorter ones of a CED are followed by zeros, as the last piece of a long recording is.
-fn side_by_side(pieces: &[Tensor]) -> Tensor {
-    let longest = pieces.iter().map(|piece| piece.size()[1]).max().unwrap_or_default();
-    let padded = pieces.iter().map(|piece| piece.constant_pad_nd([0, longest - piece.size()[1]]));
-    Tensor::stack(&padded.collect::<Vec<_>>(), 0)
-}
-
-/// The class probabilities of recordings, each heard to its end.
-fn probabilities(network: &Pretrained, inputs: &[Tensor], indices: &[usize]) -> Result<Vec<Vec<f32>>> {
+/// The class probabilities of recordings, each heard to its end, by all processes.
+fn probabilities(
+    network: &Pretrained,
+    inputs: &[Tensor],
+    indices: &[usize],
+    peers: &dyn Peers,
+) -> Result<Vec<Vec<f32>>> {
     let of_one = |index: &usize| {
         let embedded: Vec<Tensor> = tch::no_grad(|| {
             let parts = inputs[*index].split(SCORED_AT_ONCE as i64, 0);
@@ -341,15 +332,23 @@ fn probabilities(network: &Pretrained, inputs: &[Tensor], indices: &[usize]) -> 
         Vec::try_from(network.probabilities(&embedding).to_device(Device::Cpu).flatten(0, 1))
             .map_err(|source| Error::Torch { action: "reading probabilities", source })
     };
-    indices.iter().map(of_one).collect()
+    let own = peers.part_of(indices.len());
+    let rows = indices[own.clone()].iter().map(of_one).collect::<Result<_>>()?;
+    peers.rows_of_all(indices.len(), own.start, rows)
 }
 
 /// Mean loss of recordings, and the share of them whose most probable class is theirs, by their marks `(n, classes)`; `None` for none.
-fn score(network: &Pretrained, inputs: &[Tensor], indices: &[usize], marks: &Tensor) -> Result<Option<(f64, f64)>> {
+fn score(
+    network: &Pretrained,
+    inputs: &[Tensor],
+    indices: &[usize],
+    marks: &Tensor,
+    peers: &dyn Peers,
+) -> Result<Option<(f64, f64)>> {
     if indices.is_empty() {
         return Ok(None);
     }
-    let said = probabilities(network, inputs, indices)?;
+    let said = probabilities(network, inputs, indices, peers)?;
     let said = Tensor::from_slice2(&said);
     let not_said: Tensor = 1.0 - &said;
     let not_marked: Tensor = 1.0 - marks;

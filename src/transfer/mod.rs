@@ -4,11 +4,12 @@ mod listener;
 mod store;
 mod probe;
 mod recipe;
+mod pieces;
 mod fine_tune;
 mod metric;
 mod teach;
 
-pub use fine_tune::{FineTuned, fine_tune, fine_tune_observed};
+pub use fine_tune::{FineTuned, fine_tune, fine_tune_observed, fine_tune_together};
 pub use listener::Listener;
 pub use probe::{Probe, probe};
 pub use recipe::FineTune;

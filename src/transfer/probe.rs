@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::dataset::acquire::open_labels;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::chosen_folds::ChosenFolds;
+use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::files::content;
 use crate::results::embeddings::{EmbeddedClip, Embeddings};
@@ -87,7 +88,7 @@ impl fmt::Display for Probe {
 /// What [`crate::open_catalog`] reports, but for several classes a recording; [`Error::Config`] when the fold does not exist, [`Error::Dataset`] when there is no second fold;
 /// [`Error::Io`] when embeddings cannot be kept.
 pub fn probe(config: &Config, listener: &mut Listener) -> Result<Probe> {
-    let (heard, stand_in) = (HeardSet::of(config, listener)?, listener.is_untrained());
+    let (heard, stand_in) = (HeardSet::of(config, listener, &Alone)?, listener.is_untrained());
     let network = listener.identity()?;
     let started = Instant::now();
     let (tried, l2) = heard.choose()?;
@@ -134,15 +135,15 @@ pub(super) struct HeardSet {
 }
 
 impl HeardSet {
-    /// The config's recordings, from disk or by listening.
-    pub fn of(config: &Config, listener: &mut Listener) -> Result<Self> {
+    /// The config's recordings, from disk or by listening, to which every process does its part.
+    pub fn of(config: &Config, listener: &mut Listener, peers: &dyn Peers) -> Result<Self> {
         let started = Instant::now();
         let mut catalog = open_labels(config)?;
         let kind = if catalog.is_multi_label() { Targets::Independent } else { Targets::Exclusive };
         // With the classes of those that cannot be read, so that no class changes its number.
         let labels: Vec<String> = catalog.labels();
         let paths: Vec<_> = catalog.clips.iter().map(|clip| catalog.path(clip)).collect();
-        let (heard, listened_to) = Store::new(&config.data.processed_dir, listener)?.of_all(&paths, listener)?;
+        let (heard, listened_to) = Store::new(&config.data.processed_dir, listener)?.of_all(&paths, listener, peers)?;
         let mut is_heard = heard.iter().map(Option::is_some);
         catalog.clips.retain(|_| is_heard.next().unwrap_or(false));
         let embeddings: Vec<Vec<f32>> = heard.into_iter().flatten().collect();

@@ -173,10 +173,9 @@ impl ShardWriter {
 
 impl Drop for ShardWriter {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // What is left of it is removed by the next run.
-            let _ = fs::remove_file(&self.part);
-        }
+        // What was sealed is no longer there, and what cannot be removed is removed by the next run.
+        drop(self.file.take());
+        let _ = fs::remove_file(&self.part);
     }
 }
 
