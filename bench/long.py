@@ -5,6 +5,7 @@
 | `long_vs_librosa` | seconds for the recording, from the call to the answer | librosa in blocks, the same network as TorchScript |
 | `long_realtime` | how many seconds of sound in one | 300 |
 | `long_memory` | what it takes over what five seconds take, at its peak | 300 MB |
+| `long_ced_memory` | the same of a CED (a small one: it holds some pieces and what was made of each, whatever its size) | 300 MB |
 
 The recording is an hour, or as many as LONG_HOURS says, of the clips that the other stages use, one behind the other, as 16 bits at 16 kHz.
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import time
@@ -21,7 +23,7 @@ import wave
 
 import small
 from front_end import clips
-from harness import BENCH, WORK, Row, build_example, peer_python
+from harness import BENCH, ROOT, WORK, Row, build_example, peer_python
 
 FOLDER = WORK / "long"
 RATE = 16_000
@@ -50,11 +52,23 @@ def measure(arguments: argparse.Namespace) -> list[Row]:
     ratio = statistics.median(theirs / own for own, theirs in times)
     realtime = 3600 * HOURS / ours_s
     memory = small.memory([ours], [str(recording)]) - small.memory([ours], [str(short)])
+    heard_by_ced = [ours, "--model", str(small_ced())]
+    of_ced = small.memory(heard_by_ced, [str(recording)]) - small.memory(heard_by_ced, [str(short)])
     return [
         Row("long_vs_librosa", ours_s, peer_s, "s", ratio, 3.0),
         Row("long_realtime", realtime, REALTIME, "x", realtime / REALTIME, 1.0),
         Row("long_memory", memory, MEMORY_MB, "MB", MEMORY_MB / max(memory, 1.0), 1.0),
+        Row("long_ced_memory", of_ced, MEMORY_MB, "MB", MEMORY_MB / max(of_ced, 1.0), 1.0),
     ]
+
+
+def small_ced() -> pathlib.Path:
+    """A folder as Hugging Face's with a CED of random weights."""
+    folder, golden = FOLDER / "ced", ROOT / "tests" / "golden" / "ced"
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(golden / "mean.config.json", folder / "config.json")
+    shutil.copyfile(golden / "mean.safetensors", folder / "model.safetensors")
+    return folder
 
 
 def seconds(command: list[str], environment: dict[str, str]) -> float:

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use audio_transformer::internals::model::ast::Ast;
-use audio_transformer::internals::model::pretrained::{Architecture, Pretrained};
+use audio_transformer::internals::model::pretrained::{Architecture, End, Hearing, Pretrained};
 use audio_transformer::published::{AstFeatureConfig, AstFeatures};
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -160,6 +160,34 @@ fn a_long_recording_is_heard_in_windows_of_which_the_last_ends_with_it() {
     for n_samples in [0, 1, 399, 400] {
         let heard = network.hear(&samples[..n_samples]).unwrap();
         assert_eq!(network.probabilities(&heard.embedding()).isfinite().all().int64_value(&[]), 1);
+    }
+}
+
+#[test]
+fn a_recording_that_comes_in_blocks_is_heard_in_the_windows_of_the_whole() {
+    const WINDOW: usize = 20_720;
+    let mut network = Pretrained::open(&golden("small"), Device::Cpu).unwrap();
+    let samples = wave("dog_5s");
+    for n_samples in
+        [0, 1, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 159, WINDOW + 160, 2 * WINDOW, 2 * WINDOW + 1, 80_000]
+    {
+        let samples = &samples[..n_samples];
+        let beyond = n_samples.saturating_sub(WINDOW);
+        let last = if beyond < 160 { 0 } else { beyond };
+        let starts: Vec<usize> = (0..last).step_by(WINDOW).chain([last]).collect();
+        let alone = |network: &mut Pretrained, start: &usize| {
+            network.hear(&samples[*start..n_samples.min(start + WINDOW)]).unwrap().embeddings
+        };
+        let expected: Vec<Tensor> = starts.iter().map(|start| alone(&mut network, start)).collect();
+        for block in [1_000, 7_777, 160_000] {
+            let mut hearing = Hearing::new(&network, None);
+            samples.chunks(block).for_each(|block| hearing.take(&mut network, block).unwrap());
+            let End::Heard(heard) = hearing.finish(&mut network).unwrap() else { panic!("an AST hears once") };
+            let found: Vec<usize> = heard.pieces.iter().map(|(start, _)| (start * 16_000.0).round() as usize).collect();
+            assert_eq!(found, starts, "{n_samples} samples");
+            // Alone, or beside others in a batch: but for rounding.
+            assert!(largest_difference(&heard.embeddings, &Tensor::cat(&expected, 0)) < 1e-5, "{n_samples} samples");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use audio_transformer::internals::model::ced::{Ced, CedConfig};
-use audio_transformer::internals::model::pretrained::{Architecture, Pretrained};
+use audio_transformer::internals::model::pretrained::{Architecture, End, Hearing, Pretrained};
 use audio_transformer::published::{CedFeatureConfig, CedFeatures};
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
@@ -251,6 +251,55 @@ fn sounds_of_any_length_are_heard() {
     let seconds: Vec<String> = heard.pieces.iter().map(|(start, end)| format!("{start:.2} to {end:.2}")).collect();
     assert_eq!(seconds, ["0.00 to 10.12", "10.12 to 20.24", "20.24 to 30.36", "30.36 to 40.00"]);
     assert!(network.hear(&[f32::NAN; 16_000]).is_err());
+}
+
+#[test]
+fn a_recording_that_comes_in_blocks_is_heard_as_the_whole() {
+    let dir = folder("mean");
+    let mut network = Pretrained::open(dir.path(), Device::Cpu).unwrap();
+    let mut features = CedFeatures::new(&CedFeatureConfig::default(), 16).unwrap();
+    let wave = wave("surf_10s");
+    let (piece_len, n_ends) = (1012 * 160, [-321i64, -320, -161, -160, -1, 0, 1, 159, 160, 319, 320, 321, 480]);
+    let ends = n_ends.iter().flat_map(|off| [1, 2].map(|pieces| (pieces * piece_len + off) as usize));
+    let sound = |n_samples: usize| -> Vec<f32> { wave.iter().cycle().take(n_samples).copied().collect() };
+    let mut sounds: Vec<Vec<f32>> = [0, 1, 300, 2560, 16_000].into_iter().chain(ends).map(sound).collect();
+    // Digital silence, something faint, and behind it something louder by more than the depth of the levels, which lifts what was before.
+    for loud in [1.0, 200.0] {
+        let mut sound = sound(2 * 1012 * 160 + 50_000);
+        sound[..70_000].fill(0.0);
+        sound[70_000..200_000].iter_mut().for_each(|sample| *sample *= 1e-4);
+        sound[330_000..].iter_mut().for_each(|sample| *sample *= loud);
+        sounds.push(sound);
+    }
+    let (mut again, mut random) = (0, 1u64);
+    for samples in sounds {
+        let whole = features.extract(&samples).unwrap();
+        let (n_mels, n_frames) = whole.dim();
+        let whole = Tensor::from_slice(whole.as_slice().unwrap()).view([1, n_mels as i64, n_frames as i64]);
+        let expected = tch::no_grad(|| network.embed(&ced(&network).pieces(&whole), false));
+        let mut loudest = None;
+        let heard = loop {
+            let mut hearing = Hearing::new(&network, loudest);
+            let mut rest = &samples[..];
+            while !rest.is_empty() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (block, later) = rest.split_at(rest.len().min(1 + (random >> 47) as usize));
+                hearing.take(&mut network, block).unwrap();
+                rest = later;
+            }
+            match hearing.finish(&mut network).unwrap() {
+                End::Heard(heard) => break heard,
+                End::Again(power) => {
+                    assert!(loudest.is_none(), "the second time is the last");
+                    (loudest, again) = (Some(power), again + 1);
+                }
+            }
+        };
+        assert_eq!(heard.embeddings, expected, "{} samples", samples.len());
+        assert_eq!(heard.pieces.len(), heard.loudest_dbfs.len());
+        assert_eq!(network.hear(&samples).unwrap().embeddings, expected);
+    }
+    assert_eq!(again, 2, "silence before sound, and nothing else");
 }
 
 #[test]

@@ -39,7 +39,7 @@ A standing of \"unlike\" (further from every class than 95 of 100 recordings of 
 or, where a recording cannot be read:
   {\"file\":\"dog.wav\",\"error\":\"...\"}
 
-  FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, of any length (for a CED or an AST: up to two hours)
+  FILE          a recording: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AAC or ALAC, of any length (with --teach: up to two hours)
   FOLDER        every recording in it, at any depth
   -             a recording from standard input; a pipe may be named like a file
   --model NAME  another network than the released model: a checkpoint, a folder with a CED or an AST as transformers saves it, or

@@ -8,3 +8,4 @@ pub mod mel;
 pub mod features;
 pub mod fbank;
 pub mod published;
+pub mod pieces;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::front_end::fbank::{self, Fbank};
 use crate::front_end::features::{FeatureConfig, FeatureExtractor};
 use crate::front_end::mel::{MelNorm, MelScale};
-use crate::front_end::spectrogram::{Padding, power_to_db};
+use crate::front_end::spectrogram::{Padding, level_db, lift, max_power};
 
 /// CED takes levels down to 120 dB below the loudest.
 const CED_TOP_DB: f32 = 120.0;
@@ -104,11 +104,49 @@ impl CedFeatures {
     /// [`Error::Signal`] when a value is not finite.
     pub fn extract(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
         let mut mel = self.extractor.mel_power(&followed_by_silence(samples, self.min_samples))?;
-        if let Some(values) = mel.as_slice_mut() {
-            power_to_db(values, 1.0, self.extractor.config().amin, Some(CED_TOP_DB));
-        }
+        let floor_db = self.floor_db(loudest(&mel));
+        self.to_db(&mut mel, floor_db);
         Ok(mel)
     }
+
+    /// The fewest samples that are heard; fewer are followed by silence.
+    pub(super) fn min_samples(&self) -> usize {
+        self.min_samples
+    }
+
+    /// Frames before and behind a stretch of a recording that must be there, for those in it to be what they are in the whole.
+    pub(super) fn margin(&self) -> usize {
+        let FeatureConfig { n_fft, hop_length, .. } = self.config();
+        (n_fft / 2).div_ceil(*hop_length)
+    }
+
+    /// Samples at the rate of the settings → power, `(n_mels, n_frames)`.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] when a value is not finite.
+    pub(super) fn power(&mut self, samples: &[f32]) -> Result<Array2<f32>> {
+        self.extractor.mel_power(samples)
+    }
+
+    /// The lowest level there is, of a recording with this power as its loudest.
+    pub(super) fn floor_db(&self, loudest: f32) -> f32 {
+        level_db(loudest, self.config().amin) - self.reference_db() - CED_TOP_DB
+    }
+
+    /// Power becomes levels, none below the floor; returns the lowest before that.
+    pub(super) fn to_db(&self, power: &mut Array2<f32>, floor_db: f32) -> f32 {
+        let (reference_db, amin) = (self.reference_db(), self.config().amin);
+        power.as_slice_mut().map_or(f32::INFINITY, |values| lift(values, reference_db, amin, floor_db))
+    }
+
+    fn reference_db(&self) -> f32 {
+        level_db(1.0, self.config().amin)
+    }
+}
+
+/// The highest power there is; 0 where there is none.
+pub(super) fn loudest(power: &Array2<f32>) -> f32 {
+    power.as_slice().map_or(0.0, max_power)
 }
 
 /// The features of the Audio Spectrogram Transformer as its `preprocessor_config.json` names them: [`Fbank`] of one recording, cut to

@@ -191,12 +191,25 @@ fn hann(i: usize, length: usize) -> f64 {
 /// Turns power into decibels in place: `10 · log10(max(amin, power) / max(amin, reference))`, then lifts everything
 /// more than `top_db` below the highest value to that level (`librosa.power_to_db`). `amin` is a normal number above 0.
 pub fn power_to_db(power: &mut [f32], reference: f32, amin: f32, top_db: Option<f32>) {
-    let to_db = |power: f32| DB_PER_OCTAVE * log2(amin.max(power));
-    let reference_db = to_db(reference);
-    let floor_db = top_db.map_or(f32::NEG_INFINITY, |top_db| to_db(max_power(power)) - reference_db - top_db);
+    let reference_db = level_db(reference, amin);
+    let floor_db = top_db.map_or(f32::NEG_INFINITY, |top_db| level_db(max_power(power), amin) - reference_db - top_db);
+    lift(power, reference_db, amin, floor_db);
+}
+
+/// `10 · log10(max(amin, power))`.
+pub fn level_db(power: f32, amin: f32) -> f32 {
+    DB_PER_OCTAVE * log2(amin.max(power))
+}
+
+/// Turns power into decibels in place, none below `floor_db`; returns the lowest of them before it was lifted there, infinite for none.
+pub fn lift(power: &mut [f32], reference_db: f32, amin: f32, floor_db: f32) -> f32 {
+    let mut lowest = f32::INFINITY;
     for value in power {
-        *value = (to_db(*value) - reference_db).max(floor_db);
+        let level = level_db(*value, amin) - reference_db;
+        lowest = lowest.min(level);
+        *value = level.max(floor_db);
     }
+    lowest
 }
 
 /// The highest of some powers, none of which is negative; 0 when there are none.

@@ -3,17 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
-use crate::dataset::measure::{SILENCE_DBFS, loudest_dbfs};
+use super::ear::Ear;
 use crate::error::{Error, Result};
 use crate::files::content;
-use crate::front_end::audio::{self, Waveform};
+use crate::front_end::audio::Waveform;
 use crate::front_end::features::{FeatureConfig, FeatureExtractor};
 #[cfg(feature = "download")]
 use crate::hub::Hub;
-use crate::model::pretrained::{Heard, Pretrained, WEIGHTS_FILE};
-use crate::results::predict::{Classifier, Listening, Prediction, RELEASED, Recognize, Standing, Window};
+use crate::model::pretrained::{Pretrained, WEIGHTS_FILE};
+use crate::results::predict::{Classifier, Listening, Prediction, RELEASED, Recognize};
 
 /// What the notebook listens with, if nothing else is named: 22 MB.
 #[cfg(feature = "download")]
@@ -205,15 +205,26 @@ impl Listener {
     /// # Errors
     /// [`Error::Signal`] for samples that are no sound, [`Error::Torch`] when the network cannot run.
     pub fn embedding(&mut self, waveform: &Waveform) -> Result<Vec<f32>> {
-        let torch = |source| Error::Torch { action: "reading an embedding", source };
-        let values = match &mut self.network {
-            Network::TinyAst(classifier) => return classifier.embedding(waveform),
+        match &mut self.network {
+            Network::TinyAst(classifier) => classifier.embedding(waveform),
             Network::Published { network, resampler } => {
-                let (heard, sounds) = hear(network, resampler, waveform)?;
-                network.head_input(&heard.embedding_where(&sounds))
+                Ear::new(network, resampler).waveform(waveform)?.embedding(network)
             }
-        };
-        Vec::try_from(values.flatten(0, -1)).map_err(torch)
+        }
+    }
+
+    /// The same of a file in any format the crate reads, of any length.
+    ///
+    /// # Errors
+    /// As [`Listener::embedding`] and [`audio::stream`](crate::front_end::audio::stream).
+    pub fn embedding_of_file(&mut self, path: &Path) -> Result<Vec<f32>> {
+        match &mut self.network {
+            Network::TinyAst(classifier) => classifier.embedding_of_file(path),
+            Network::Published { network, resampler } => {
+                Ear::new(network, resampler).file(path, &mut |_| true)?.0.embedding(network)
+            }
+        }
+        .map_err(|error| error.in_file(path))
     }
 
     /// What the network thinks of a recording; `path` is its name in the prediction.
@@ -221,30 +232,12 @@ impl Listener {
     /// # Errors
     /// As [`Listener::embedding`].
     pub fn predict(&mut self, waveform: &Waveform, path: &Path) -> Result<Prediction> {
-        let (network, resampler) = match &mut self.network {
-            Network::TinyAst(classifier) => return classifier.predict(waveform, path),
-            Network::Published { network, resampler } => (network, resampler),
-        };
-        let (heard, sounds) = hear(network, resampler, waveform)?;
-        let rows = |probabilities: Tensor| {
-            let rows = Vec::<Vec<f32>>::try_from(probabilities.to_kind(Kind::Float));
-            rows.map_err(|source| Error::Torch { action: "reading probabilities", source })
-        };
-        let whole =
-            rows(network.probabilities(&heard.embedding_where(&sounds)))?.into_iter().flatten().collect::<Vec<f32>>();
-        let mut order: Vec<usize> = (0..whole.len()).collect();
-        order.sort_by(|&a, &b| whole[b].total_cmp(&whole[a]));
-        let pieces = heard.pieces.iter().zip(&sounds).zip(rows(network.probabilities(&heard.embeddings))?);
-        let timeline: Vec<Window> = pieces
-            .map(|((&(start_s, end_s), &sounds), own)| {
-                let probabilities = order.iter().map(|&class| own[class]).collect();
-                Window { start_s, end_s, probabilities, standing: standing(sounds) }
-            })
-            .collect();
-        let ranked = order.iter().map(|&class| (network.labels()[class].clone(), whole[class])).collect();
-        let standing = standing(loudest_dbfs(&waveform.samples, waveform.sample_rate) > SILENCE_DBFS);
-        let (duration_s, windows) = (waveform.duration_s(), timeline.len());
-        Ok(Prediction { path: path.into(), duration_s, windows, ranked, timeline, standing })
+        match &mut self.network {
+            Network::TinyAst(classifier) => classifier.predict(waveform, path),
+            Network::Published { network, resampler } => {
+                Ear::new(network, resampler).waveform(waveform)?.prediction(network, path)
+            }
+        }
     }
 
     /// Where in the first clip of a recording the network listens, by attention rollout.
@@ -264,15 +257,15 @@ impl Listener {
         Listening::of_window(levels, features, &shares, window, best)
     }
 
-    /// As [`Listener::predict`], of a file in any format the crate reads; TinyAST takes it at any length.
+    /// As [`Listener::predict`], of a file in any format the crate reads, of any length.
     ///
     /// # Errors
-    /// [`Error::Audio`] and [`Error::Io`] as [`audio::read`].
+    /// [`Error::Audio`] and [`Error::Io`] as [`audio::stream`](crate::front_end::audio::stream).
     pub fn predict_file(&mut self, path: &Path) -> Result<Prediction> {
         self.predict_file_while(path, &mut |_| true).map(|(prediction, _)| prediction)
     }
 
-    /// As [`Classifier::predict_file_while`]. A published network hears a file as a whole.
+    /// As [`Classifier::predict_file_while`].
     ///
     /// # Errors
     /// As [`Listener::predict_file`].
@@ -281,11 +274,13 @@ impl Listener {
         path: &Path,
         go_on: &mut dyn FnMut(f64) -> bool,
     ) -> Result<(Prediction, bool)> {
-        if let Network::TinyAst(classifier) = &mut self.network {
-            return classifier.predict_file_while(path, go_on);
-        }
-        let prediction = self.predict(&audio::read(path)?, path).map_err(|error| error.in_file(path))?;
-        Ok((prediction, true))
+        let (network, resampler) = match &mut self.network {
+            Network::TinyAst(classifier) => return classifier.predict_file_while(path, go_on),
+            Network::Published { network, resampler } => (network, resampler),
+        };
+        let said = Ear::new(network, resampler).file(path, go_on);
+        let said = said.and_then(|(sound, is_whole)| Ok((sound.prediction(network, path)?, is_whole)));
+        said.map_err(|error| error.in_file(path))
     }
 }
 
@@ -295,23 +290,6 @@ fn no_published_network() -> Error {
         expected: "a CED or an Audio Spectrogram Transformer".into(),
         found: "a TinyAST, which `train` trains".into(),
     }
-}
-
-/// What the network makes of a recording, and which of its pieces sound.
-fn hear(network: &mut Pretrained, resampler: &mut FeatureExtractor, waveform: &Waveform) -> Result<(Heard, Vec<bool>)> {
-    let heard = network.hear(&resampler.resample_parallel(&waveform.samples, waveform.sample_rate)?)?;
-    let Waveform { samples, sample_rate } = waveform;
-    let sounds = |&(start_s, end_s): &(f64, f64)| {
-        let place = |at_s: f64| ((at_s * f64::from(*sample_rate)).round() as usize).min(samples.len());
-        loudest_dbfs(&samples[place(start_s)..place(end_s)], *sample_rate) > SILENCE_DBFS
-    };
-    let sounding = heard.pieces.iter().map(sounds).collect();
-    Ok((heard, sounding))
-}
-
-/// How a sound stands with a network that knows no recordings to compare with.
-fn standing(sounds: bool) -> Standing {
-    if sounds { Standing::Unknown } else { Standing::Silent }
 }
 
 impl Recognize for Listener {

@@ -1,5 +1,6 @@
 //! What other networks have learned, put to use: embeddings of any network, a head on them, fine-tuning, and classes taught by a few examples.
 
+mod ear;
 mod listener;
 mod store;
 mod probe;

@@ -9,7 +9,6 @@ use crate::distributed::peers::Peers;
 use crate::error::{Error, Result};
 use crate::files::progress::{Progress, Unit};
 use crate::files::{content, npy};
-use crate::front_end::audio;
 use crate::front_end::features::FEATURE_VERSION;
 
 /// The folder of embeddings beside the spectrograms.
@@ -70,14 +69,13 @@ impl Store {
         if let Some(kept) = kept {
             return Ok((Some(kept.into_iter().collect()), false));
         }
-        let waveform = match audio::read(path) {
+        let embedding = match listener.embedding_of_file(path) {
             Err(error @ Error::Audio { .. }) => {
                 println!("left out: {error}");
                 return Ok((None, false));
             }
-            waveform => waveform?,
+            embedding => embedding?,
         };
-        let embedding = listener.embedding(&waveform).map_err(|error| error.in_file(path))?;
         npy::write_f32(&place, &Array2::from_shape_fn((1, embedding.len()), |(_, i)| embedding[i]))?;
         Ok((Some(embedding), true))
     }

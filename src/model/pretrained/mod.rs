@@ -2,11 +2,13 @@
 
 mod folder;
 mod network;
+mod hearing;
 #[cfg(feature = "download")]
 mod named;
 mod save;
 
 pub use folder::WEIGHTS_FILE;
+pub use hearing::{End, Heard, Hearing};
 #[cfg(feature = "download")]
 pub(crate) use named::place_of;
-pub use network::{Architecture, Heard, Pretrained};
+pub use network::{Architecture, Pretrained};

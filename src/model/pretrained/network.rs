@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use serde_json::Value;
 use tch::nn::{Init, VarStore};
 use tch::{Device, Kind, Tensor};
 
-use super::folder::{BATCH_SIZE, Description, Shape, free_memory, invalid, weights_path};
+use super::folder::{Description, Shape, free_memory, invalid, weights_path};
 use crate::error::{Error, Result};
-use crate::front_end::fbank::{self, Fbank};
-use crate::front_end::features::FeatureConfig;
+use crate::front_end::fbank::Fbank;
+use crate::front_end::pieces::Piece;
 use crate::front_end::published::{AstFeatureConfig, AstFeatures, CedFeatures};
 use crate::model::ast::{self, Ast};
 use crate::model::ced::{self, Ced};
@@ -34,7 +34,7 @@ pub enum Architecture {
     Ast(Ast),
 }
 
-enum Features {
+pub(super) enum Features {
     Ced(CedFeatures),
     Ast(AstFeatures),
 }
@@ -42,7 +42,7 @@ enum Features {
 /// A published network with what it takes and the classes it knows.
 pub struct Pretrained {
     pub(super) architecture: Architecture,
-    features: Features,
+    pub(super) features: Features,
     labels: Vec<String>,
     multi_label: bool,
     sample_rate: u32,
@@ -52,31 +52,6 @@ pub struct Pretrained {
     pub(super) vs: VarStore,
     /// Where weights lie that have not been copied; the last to go.
     _mapped: Option<Mapped>,
-}
-
-/// What a network makes of a recording.
-#[derive(Debug)]
-pub struct Heard {
-    /// Where each piece that it heard at once starts and ends, in seconds.
-    pub pieces: Vec<(f64, f64)>,
-    /// What the head sees of each piece, `(n_pieces, embed_dim)`, on the CPU.
-    pub embeddings: Tensor,
-}
-
-impl Heard {
-    /// What the head sees of the recording as a whole: the mean over its pieces, `(1, embed_dim)`.
-    pub fn embedding(&self) -> Tensor {
-        self.embeddings.mean_dim(0i64, true, Kind::Float)
-    }
-
-    /// The same over those pieces alone for which `sounds` holds; over all, where it holds for none.
-    pub fn embedding_where(&self, sounds: &[bool]) -> Tensor {
-        let sounding: Vec<i64> = (0..).zip(sounds).filter(|(_, sounds)| **sounds).map(|(piece, _)| piece).collect();
-        if sounding.is_empty() || sounding.len() == self.pieces.len() {
-            return self.embedding();
-        }
-        self.embeddings.index_select(0, &Tensor::from_slice(&sounding)).mean_dim(0i64, true, Kind::Float)
-    }
 }
 
 impl Pretrained {
@@ -262,15 +237,6 @@ impl Pretrained {
         }
     }
 
-    /// What a recording's pieces are as the network takes them: of a CED `(n_pieces, n_mels, n_frames)`, normalised; of an AST
-    /// `(n_pieces, n_frames, n_mels)`. All pieces of an AST have the same number of frames, those of a CED as many as they have.
-    ///
-    /// # Errors
-    /// As [`Pretrained::hear`].
-    pub fn listen(&mut self, samples: &[f32]) -> Result<Tensor> {
-        Ok(self.pieces(samples)?.0)
-    }
-
     /// Numbers in an embedding.
     pub fn embed_dim(&self) -> i64 {
         match &self.architecture {
@@ -279,72 +245,29 @@ impl Pretrained {
         }
     }
 
-    /// Listens to mono samples at [`Pretrained::sample_rate`], of any length. What is longer than the network hears at once it hears
-    /// piece by piece: a CED as its authors let it, an AST in windows side by side of which the last ends with the recording.
-    ///
-    /// # Errors
-    /// [`Error::Signal`] when a value is not finite, [`Error::Torch`] when libtorch fails.
-    pub fn hear(&mut self, samples: &[f32]) -> Result<Heard> {
-        let (inputs, pieces) = self.pieces(samples)?;
-        let each: Vec<Tensor> =
-            tch::no_grad(|| inputs.split(BATCH_SIZE as i64, 0).iter().map(|batch| self.embed(batch, false)).collect());
-        Ok(Heard { pieces, embeddings: Tensor::cat(&each, 0).to_device(Device::Cpu) })
+    /// Frames of a CED's pieces; none for an AST, whose windows are as long as its features.
+    pub(super) fn piece_len(&self) -> Option<usize> {
+        match &self.architecture {
+            Architecture::Ced(network) => Some(network.config().target_length),
+            Architecture::Ast(_) => None,
+        }
     }
 
-    /// The pieces of samples as the network takes them, and where each starts and ends, in seconds.
-    fn pieces(&mut self, samples: &[f32]) -> Result<(Tensor, Vec<(f64, f64)>)> {
-        let rate = f64::from(self.sample_rate);
-        let duration_s = samples.len() as f64 / rate;
-        let (inputs, starts, length_s) = match (&mut self.features, &self.architecture) {
-            (Features::Ced(features), Architecture::Ced(network)) => {
-                let spectrogram = as_tensor(&features.extract(samples)?).unsqueeze(0).to_device(self.device);
-                let inputs = tch::no_grad(|| network.pieces(&spectrogram));
-                let length_s = features.frame_s() * network.config().target_length as f64;
-                let starts: Vec<f64> = (0..inputs.size()[0]).map(|piece| piece as f64 * length_s).collect();
-                (inputs, starts, length_s)
+    /// Pieces as the network takes them, side by side. Those of a CED are of one length, followed by zeros where they are shorter, unless there is but
+    /// one.
+    pub(super) fn inputs_of(&self, pieces: &[Piece], is_only: bool) -> Tensor {
+        let input = |piece: &Piece| {
+            let features = as_tensor(&piece.features).unsqueeze(0).to_device(self.device);
+            match &self.architecture {
+                Architecture::Ced(network) => {
+                    let input = tch::no_grad(|| network.pieces(&features));
+                    let missing = network.config().target_length as i64 - input.size()[2];
+                    if is_only { input } else { input.constant_pad_nd([0, missing]) }
+                }
+                Architecture::Ast(_) => features,
             }
-            (Features::Ast(features), _) => {
-                let n_samples = features.n_samples();
-                // What is left beyond the last frame is no frame.
-                let beyond = samples.len().saturating_sub(n_samples);
-                let last = if beyond < fbank::HOP_LENGTH { 0 } else { beyond };
-                let starts: Vec<usize> = (0..last).step_by(n_samples).chain([last]).collect();
-                let window = |start: &usize| {
-                    let window = &samples[*start..samples.len().min(start + n_samples)];
-                    Ok(as_tensor(&features.extract(window)?))
-                };
-                let inputs = starts.iter().map(window).collect::<Result<Vec<_>>>()?;
-                let starts = starts.iter().map(|start| *start as f64 / rate).collect();
-                (Tensor::stack(&inputs, 0).to_device(self.device), starts, n_samples as f64 / rate)
-            }
-            (Features::Ced(_), Architecture::Ast(_)) => return Err(mixed_up()),
         };
-        let pieces = starts.iter().map(|start_s| (*start_s, (start_s + length_s).min(duration_s))).collect();
-        Ok((inputs, pieces))
-    }
-
-    /// The first piece of what is heard of samples: its levels in dB below its loudest, `(n_mels, n_frames)`, how they are made, and the piece
-    /// as [`Pretrained::listened_to`] takes it.
-    ///
-    /// # Errors
-    /// As [`Pretrained::hear`].
-    pub fn first_piece(&mut self, samples: &[f32]) -> Result<(Array2<f32>, FeatureConfig, Tensor)> {
-        let (levels, config, inputs) = match (&mut self.features, &self.architecture) {
-            (Features::Ced(features), Architecture::Ced(network)) => {
-                let spectrogram = features.extract(samples)?;
-                let n_frames = spectrogram.ncols().min(network.config().target_length);
-                let inputs =
-                    tch::no_grad(|| network.pieces(&as_tensor(&spectrogram).unsqueeze(0).to_device(self.device)));
-                (spectrogram.slice(s![.., ..n_frames]).to_owned(), features.config().clone(), inputs.narrow(0, 0, 1))
-            }
-            (Features::Ast(features), _) => {
-                let (levels, inputs) = (features.levels(samples)?, features.extract(samples)?);
-                (levels, features.config(), as_tensor(&inputs).unsqueeze(0).to_device(self.device))
-            }
-            (Features::Ced(_), Architecture::Ast(_)) => return Err(mixed_up()),
-        };
-        let loudest = levels.fold(f32::NEG_INFINITY, |loudest, level| loudest.max(*level));
-        Ok((levels.mapv(|level| level - loudest), config, inputs))
+        Tensor::cat(&pieces.iter().map(input).collect::<Vec<_>>(), 0)
     }
 
     /// How much of each place of one piece goes into what the head sees, by attention rollout: shares `(rows, columns)` that add up to 1, low
@@ -410,8 +333,10 @@ impl Pretrained {
     }
 }
 
-fn mixed_up() -> Error {
-    Error::Config { field: "features", expected: "those of an AST".into(), found: "those of a CED".into() }
+impl Features {
+    pub(super) fn mixed_up() -> Error {
+        Error::Config { field: "features", expected: "those of the network".into(), found: "those of another".into() }
+    }
 }
 
 fn as_tensor(features: &Array2<f32>) -> Tensor {

@@ -100,6 +100,15 @@ impl Classifier {
         Ok(self.hearing().waveform(waveform)?.seen.split_off(self.embed_dim()))
     }
 
+    /// The same of a file of any length.
+    ///
+    /// # Errors
+    /// As [`Classifier::predict_file`].
+    pub fn embedding_of_file(&mut self, path: &Path) -> Result<Vec<f32>> {
+        let (heard, _) = self.hearing().file(path, &mut |_| true).map_err(|error| error.in_file(path))?;
+        Ok(heard.seen.clone().split_off(self.embed_dim()))
+    }
+
     /// Probability of every class, calibrated where the checkpoint says how. A recording longer than a clip is read as windows, whose
     /// probabilities are averaged; a shorter one is padded with silence, as in training.
     ///
