@@ -24,7 +24,7 @@ from harness import WORK, Row, build_example, peer_python
 
 FOLDER = WORK / "scale"
 ROWS = int(os.environ.get("SCALE_ROWS", "1000000"))
-STAGES = ("catalogue", "fingerprint", "verify", "preprocess", "again", "changed", "dataset")
+STAGES = ("catalogue", "fingerprint", "verify", "acquire", "preprocess", "again", "changed", "dataset")
 MEMORY_MB = 500
 TRAINED = 40_000
 PEER = """

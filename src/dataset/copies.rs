@@ -37,6 +37,8 @@ const MIN_FRAMES: usize = 62;
 const MIN_SHARE: f64 = 0.8;
 const LEAST_FRAMES: usize = 16;
 
+/// Recordings that are looked at before what was found is put with the rest.
+const LOOKED_AT_ONCE: usize = 4_096;
 /// Samples of a long recording whose bits are made at once, ten minutes: a whole number of hops.
 const AT_ONCE: usize = 600 * SAMPLE_RATE as usize;
 /// Frames of all recordings whose bits are held, 66 hours of sound: with the place of each in the order of their bits a quarter of a gigabyte.
@@ -62,61 +64,90 @@ pub struct Copies {
     pub by_samples_alone: bool,
 }
 
+/// What tells a recording's very samples from others, and its length in seconds; nothing of a silent one, which holds no sound.
+type Samples = Option<(Digest, f32)>;
+
+fn samples_of(sound: &Measured) -> Samples {
+    (!sound.is_silent()).then_some((sound.samples, sound.duration_s as f32))
+}
+
 /// Every pair of recordings that hold the same sound. Every file is read, on all cores; one that cannot be read has no copy.
 pub fn copies(catalog: &Catalog) -> Copies {
-    let (looked, prints) = look(catalog);
-    among(&looked, prints)
+    let (samples, prints) = look_up_to(catalog, MAX_FRAMES, |sound| sound.as_ref().and_then(samples_of));
+    pairs(&samples, prints)
 }
 
 /// What every recording is like, `None` for one that cannot be read, and its print; no prints where they would take too much memory. Every file is
 /// read once, on all cores, however long it is.
-pub fn look(catalog: &Catalog) -> (Vec<Option<Measured>>, Option<Vec<Fingerprint>>) {
-    look_up_to(catalog, MAX_FRAMES)
+pub fn look(catalog: &Catalog) -> (Vec<Option<Measured>>, Option<Prints>) {
+    look_up_to(catalog, MAX_FRAMES, |sound| sound)
 }
 
-fn look_up_to(catalog: &Catalog, max_frames: usize) -> (Vec<Option<Measured>>, Option<Vec<Fingerprint>>) {
+/// `keep` makes of what a recording is like what is to be held of it.
+fn look_up_to<T: Send>(
+    catalog: &Catalog,
+    max_frames: usize,
+    keep: impl Fn(Option<Measured>) -> T + Sync,
+) -> (Vec<T>, Option<Prints>) {
     let n_frames = AtomicUsize::new(0);
     let of = |printing: &mut Option<Printing>, clip: &Clip| {
         if n_frames.load(Ordering::Relaxed) > max_frames {
             *printing = None;
         }
-        let looked = of_file(&catalog.path(clip), printing.as_mut());
-        let (measured, print) = looked.map_or((None, Fingerprint::default()), |(one, print)| (Some(one), print));
-        let before = n_frames.fetch_add(print.0.len(), Ordering::Relaxed);
-        (measured, if before > max_frames { Fingerprint::default() } else { print })
+        let (measured, bits) = of_file(&catalog.path(clip), printing.as_mut()).unzip();
+        let bits = bits.unwrap_or_default();
+        let before = n_frames.fetch_add(bits.len(), Ordering::Relaxed);
+        (keep(measured), if before > max_frames { Vec::new() } else { bits })
     };
-    let looked = catalog.clips.par_iter().map_init(|| Printing::new().ok(), of);
-    let (measured, prints): (Vec<_>, Vec<_>) = looked.unzip();
+    let (mut looked, mut prints) = (Vec::with_capacity(catalog.clips.len()), Prints::default());
+    for clips in catalog.clips.chunks(LOOKED_AT_ONCE) {
+        let of_some: Vec<(T, Vec<u32>)> = clips.par_iter().map_init(|| Printing::new().ok(), of).collect();
+        for (kept, bits) in of_some {
+            looked.push(kept);
+            prints.push(&bits);
+        }
+    }
     let fit = n_frames.load(Ordering::Relaxed) <= max_frames;
-    (measured, fit.then_some(prints))
+    (looked, fit.then_some(prints))
 }
 
 /// The pairs among recordings that were looked at.
-pub fn among(looked: &[Option<Measured>], prints: Option<Vec<Fingerprint>>) -> Copies {
+pub fn among(looked: &[Option<Measured>], prints: Option<Prints>) -> Copies {
+    let samples: Vec<Samples> = looked.iter().map(|sound| sound.as_ref().and_then(samples_of)).collect();
+    pairs(&samples, prints)
+}
+
+fn pairs(samples: &[Samples], prints: Option<Prints>) -> Copies {
     let by_samples_alone = prints.is_none();
     let mut pairs = prints.map_or(Vec::new(), |prints| same(&prints));
-    pairs.extend(to_the_sample(looked, &pairs));
+    pairs.extend(to_the_sample(samples, &pairs));
     Copies { pairs, by_samples_alone }
 }
 
 /// Pairs of recordings with the very same samples that are not among those found already: too short to have a print, or without one.
-fn to_the_sample(looked: &[Option<Measured>], known: &[Copy]) -> Vec<Copy> {
+fn to_the_sample(samples: &[Samples], known: &[Copy]) -> Vec<Copy> {
     let known: HashSet<(usize, usize)> = known.iter().map(|copy| copy.clips).collect();
-    let mut first_of: HashMap<Digest, usize> = HashMap::new();
+    // By numbers, which take little room: those of one sound stand together, the first of them first.
+    let mut order: Vec<u32> = (0..).zip(samples).filter(|(_, sound)| sound.is_some()).map(|(clip, _)| clip).collect();
+    let sound = |clip: u32| samples[clip as usize].map(|(sound, _)| sound);
+    order.sort_unstable_by_key(|&clip| (sound(clip), clip));
     let mut found = Vec::new();
-    for (clip, sound) in looked.iter().enumerate() {
-        let Some(sound) = sound.filter(|sound| !sound.is_silent()) else { continue };
-        let first = *first_of.entry(sound.samples).or_insert(clip);
-        if first != clip && !known.contains(&(first, clip)) {
-            found.push(Copy { clips: (first, clip), agreement: 1.0, common_s: sound.duration_s });
+    for of_one in order.chunk_by(|&a, &b| sound(a) == sound(b)) {
+        for &clip in &of_one[1..] {
+            let (clips, common_s) =
+                ((of_one[0] as usize, clip as usize), samples[clip as usize].map_or(0.0, |one| f64::from(one.1)));
+            if !known.contains(&clips) {
+                found.push(Copy { clips, agreement: 1.0, common_s });
+            }
         }
     }
+    found.sort_unstable_by_key(|copy| copy.clips.1);
     found
 }
 
 /// What a file of any length is like, and its print where one is wanted.
-fn of_file(path: &Path, printing: Option<&mut Printing>) -> Option<(Measured, Fingerprint)> {
-    let Some(printing) = printing else { return Some((Measured::of_file(path).ok()?, Fingerprint::default())) };
+fn of_file(path: &Path, printing: Option<&mut Printing>) -> Option<(Measured, Vec<u32>)> {
+    let Some(printing) = printing else { return Some((Measured::of_file(path).ok()?, Vec::new())) };
     let mut looking = Looking { measuring: None, printing };
     let has_offset = audio::stream_as_recorded(path, &mut looking).ok()?;
     let measured = looking.measuring.take()?.finish();
@@ -158,14 +189,32 @@ fn features() -> FeatureConfig {
     }
 }
 
-/// The bits of each frame; none of one that is hardly audible.
+/// The bits of each frame of every recording, [`NONE`] of one that is hardly audible; one behind the other, for there may be very many.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fingerprint(Vec<u32>);
+pub struct Prints {
+    bits: Vec<u32>,
+    /// Where those of each recording end.
+    ends: Vec<usize>,
+}
 
-impl Fingerprint {
-    fn n_audible(&self) -> usize {
-        self.0.iter().filter(|bits| **bits != NONE).count()
+impl Prints {
+    fn push(&mut self, bits: &[u32]) {
+        self.bits.extend_from_slice(bits);
+        self.ends.push(self.bits.len());
     }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn of(&self, clip: usize) -> &[u32] {
+        let start = if clip == 0 { 0 } else { self.ends[clip - 1] };
+        &self.bits[start..self.ends[clip]]
+    }
+}
+
+fn n_audible(bits: &[u32]) -> usize {
+    bits.iter().filter(|bits| **bits != NONE).count()
 }
 
 /// The bits of a frame that has none.
@@ -193,13 +242,13 @@ impl Printing {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Fingerprint> {
+    fn finish(&mut self) -> Result<Vec<u32>> {
         if let Some((sample_rate, running)) = self.under_way.take() {
             let resampler = running.finish(&mut self.held)?;
             self.extractor.take_back(sample_rate, resampler);
             self.add(self.held.len())?;
         }
-        Ok(Fingerprint(std::mem::take(&mut self.bits)))
+        Ok(std::mem::take(&mut self.bits))
     }
 }
 
@@ -245,13 +294,12 @@ struct Places {
 }
 
 impl Places {
-    fn of(prints: &[Fingerprint]) -> Self {
-        let of_print = |(clip, print): (usize, &Fingerprint)| {
-            let frames = print.0.iter().zip(0..).filter(|(bits, _)| **bits != NONE);
-            frames.map(move |(bits, frame)| (*bits, clip as u32, frame)).collect::<Vec<_>>()
-        };
-        let mut all = Vec::with_capacity(prints.iter().map(Fingerprint::n_audible).sum());
-        prints.iter().enumerate().for_each(|print| all.extend(of_print(print)));
+    fn of(prints: &Prints) -> Self {
+        let mut all = Vec::with_capacity(n_audible(&prints.bits));
+        for clip in 0..prints.len() {
+            let frames = prints.of(clip).iter().zip(0..).filter(|(bits, _)| **bits != NONE);
+            all.extend(frames.map(|(bits, frame)| (*bits, clip as u32, frame)));
+        }
         all.par_sort_unstable();
         let starts = (0..=1 << 16).map(|upper: u64| all.partition_point(|(bits, ..)| u64::from(*bits) < upper << 16));
         Places { starts: starts.collect(), all }
@@ -267,12 +315,12 @@ impl Places {
     }
 }
 
-/// Pairs of fingerprints that agree at some shift.
-pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
+/// Pairs of recordings whose prints agree at some shift.
+fn same(prints: &Prints) -> Vec<Copy> {
     let places = Places::of(prints);
     let with_earlier = |clip: usize| {
         let mut hits: HashMap<(usize, i64), usize> = HashMap::new();
-        for (frame, bits) in prints[clip].0.iter().enumerate().filter(|(_, bits)| **bits != NONE) {
+        for (frame, bits) in prints.of(clip).iter().enumerate().filter(|(_, bits)| **bits != NONE) {
             let others = places.with(*bits);
             if others.len() > MAX_BUCKET {
                 continue;
@@ -283,7 +331,7 @@ pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
         }
         let mut best: HashMap<usize, Copy> = HashMap::new();
         for ((other, shift), _) in hits.into_iter().filter(|(_, n)| *n >= MIN_HITS) {
-            if let Some((agreement, common_s)) = compare(&prints[clip], &prints[other], shift) {
+            if let Some((agreement, common_s)) = compare(prints.of(clip), prints.of(other), shift) {
                 let copy = Copy { clips: (other, clip), agreement, common_s };
                 let known = best.entry(other).or_insert(copy);
                 if copy.agreement > known.agreement {
@@ -299,9 +347,9 @@ pub fn same(prints: &[Fingerprint]) -> Vec<Copy> {
 }
 
 /// The share of bits that agree in the stretch that agrees best, and the seconds of all stretches that agree, where any does.
-fn compare(a: &Fingerprint, b: &Fingerprint, shift: i64) -> Option<(f64, f64)> {
-    let bits_of_both = a.0.iter().enumerate().filter_map(|(frame, bits)| {
-        let other = *b.0.get(usize::try_from(frame as i64 - shift).ok()?)?;
+fn compare(a: &[u32], b: &[u32], shift: i64) -> Option<(f64, f64)> {
+    let bits_of_both = a.iter().enumerate().filter_map(|(frame, bits)| {
+        let other = *b.get(usize::try_from(frame as i64 - shift).ok()?)?;
         (*bits != NONE && other != NONE).then_some((*bits ^ other).count_ones() as usize)
     });
     // Sums of the bits that differ, frame by frame.
@@ -310,7 +358,7 @@ fn compare(a: &Fingerprint, b: &Fingerprint, shift: i64) -> Option<(f64, f64)> {
         *sum += different;
         Some(*sum)
     }));
-    let shorter = a.n_audible().min(b.n_audible()) as f64;
+    let shorter = n_audible(a).min(n_audible(b)) as f64;
     let least = (MIN_SHARE * shorter).min(MIN_FRAMES as f64).max(LEAST_FRAMES as f64).ceil() as usize;
     let different = |start: usize| (sums[start + least] - sums[start]) as f64 / (least * N_BITS) as f64;
     let stretches: Vec<f64> = (0..sums.len().saturating_sub(least)).map(different).collect();
@@ -335,7 +383,8 @@ mod tests {
             printing.take(&waveform.without_offset()).unwrap();
             printing.finish().unwrap()
         };
-        let prints: Vec<Fingerprint> = sounds.iter().map(of).collect();
+        let mut prints = Prints::default();
+        sounds.iter().for_each(|sound| prints.push(&of(sound)));
         same(&prints).into_iter().map(|copy| copy.clips).collect()
     }
 
@@ -376,7 +425,7 @@ mod tests {
         // In the order of the folders: 0, 2, 1, 3.
         let all = copies(&catalog);
         assert_eq!((numbers(&all), all.by_samples_alone), (vec![(0, 2), (0, 3), (2, 3)], false));
-        let (looked, prints) = look_up_to(&catalog, 500);
+        let (looked, prints) = look_up_to(&catalog, 500, |sound| sound);
         let told = among(&looked, prints);
         assert_eq!((numbers(&told), told.by_samples_alone), (vec![(0, 2)], true));
     }
@@ -396,6 +445,7 @@ mod tests {
         let known = Copy { clips: (0, 3), agreement: 0.99, common_s: 1.0 };
         let mut looked = [1, 2, 1, 1].map(|samples| Some(measured(samples, 1.0))).to_vec();
         looked.extend([None, Some(measured(3, 0.0)), Some(measured(3, 0.0))]);
+        let looked: Vec<Samples> = looked.iter().map(|sound| sound.as_ref().and_then(samples_of)).collect();
         let pairs: Vec<(usize, usize)> = to_the_sample(&looked, &[known]).iter().map(|copy| copy.clips).collect();
         assert_eq!(pairs, [(0, 2)]);
     }

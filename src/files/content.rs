@@ -16,12 +16,22 @@ use crate::error::{Error, Result};
 const BLOCK_LEN: usize = 1 << 17;
 
 /// A hash with 128 bits, XXH3; its text is 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Digest(u128);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    // In halves, for a number of 128 bits would have every row that holds one end on a multiple of 16 bytes.
+    upper: u64,
+    lower: u64,
+}
+
+impl From<u128> for Digest {
+    fn from(number: u128) -> Self {
+        Digest { upper: (number >> 64) as u64, lower: number as u64 }
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:016x}{:016x}", self.upper, self.lower)
     }
 }
 
@@ -35,7 +45,7 @@ impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let digits = Cow::<str>::deserialize(deserializer)?;
         let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
-        number.map(Digest).ok_or_else(|| serde::de::Error::custom(format!("{digits:?}, not a hash of 32 digits")))
+        number.map(Digest::from).ok_or_else(|| serde::de::Error::custom(format!("{digits:?}, not a hash of 32 digits")))
     }
 }
 
@@ -51,7 +61,7 @@ pub fn hash_file(path: &Path) -> Result<Digest> {
     let mut block = vec![0; BLOCK_LEN];
     loop {
         match file.read(&mut block) {
-            Ok(0) => return Ok(Digest(hash.digest128())),
+            Ok(0) => return Ok(Digest::from(hash.digest128())),
             Ok(length) => hash.update(&block[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::io("read", path)(error)),
@@ -61,7 +71,7 @@ pub fn hash_file(path: &Path) -> Result<Digest> {
 
 /// The same hash of bytes in memory.
 pub fn hash_bytes(bytes: &[u8]) -> Digest {
-    Digest(xxh3_128(bytes))
+    xxh3_128(bytes).into()
 }
 
 /// The same hash of bytes that come block by block.
@@ -76,7 +86,7 @@ impl Hashing {
 
     /// Of all that came.
     pub fn digest(&self) -> Digest {
-        Digest(self.0.digest128())
+        self.0.digest128().into()
     }
 }
 
@@ -88,7 +98,7 @@ pub fn hash_texts(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     }
-    Digest(hash.digest128()).to_string()
+    Digest::from(hash.digest128()).to_string()
 }
 
 /// A hash that is another one once the file is written to, replaced, renamed or swapped with another; of use on this machine alone.

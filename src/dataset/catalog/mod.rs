@@ -15,6 +15,7 @@
 mod clip;
 mod labels;
 mod folds;
+mod joined;
 mod splits;
 mod walk;
 mod folders;
@@ -27,7 +28,6 @@ use std::path::{Path, PathBuf};
 
 use crate::config::folder_of;
 use crate::error::{Error, Result};
-use crate::files::text::Text;
 
 pub use clip::Clip;
 use clip::number_from_zero;
@@ -177,29 +177,7 @@ impl Catalog {
         if !self.folds_made {
             return Ok(Vec::new());
         }
-        let mut together = Vec::new();
-        for group in groups {
-            let members: BTreeSet<&str> = group.iter().map(String::as_str).collect();
-            let of_group = |clip: &&Clip| members.contains(clip.filename.as_str());
-            let joined: BTreeSet<Text> = self.clips.iter().filter(of_group).map(|clip| clip.source.clone()).collect();
-            let Some(name) = joined.first().cloned() else { continue };
-            let name_of = |clip: &Clip| if joined.contains(&clip.source) { name.clone() } else { clip.source.clone() };
-            let sources = |of: &dyn Fn(&Clip) -> Text, target: usize| -> usize {
-                let of_class = self.clips.iter().filter(|clip| clip.is_of(target));
-                of_class.map(of).collect::<BTreeSet<_>>().len()
-            };
-            let of_group = self.clips.iter().filter(|clip| joined.contains(&clip.source));
-            let touched: BTreeSet<usize> = of_group.flat_map(|clip| clip.classes().map(|(_, target)| target)).collect();
-            let leaves_one =
-                |target: &usize| sources(&name_of, *target) < 2 && sources(&|clip| clip.source.clone(), *target) >= 2;
-            if joined.len() < 2 || touched.iter().any(leaves_one) {
-                continue;
-            }
-            for clip in self.clips.iter_mut().filter(|clip| joined.contains(&clip.source)) {
-                clip.source.clone_from(&name);
-            }
-            together.push(group);
-        }
+        let together = joined::join(&mut self.clips, groups);
         if !together.is_empty() {
             folds::assign(&mut self.clips, &self.audio_dir)?;
         }
