@@ -9,7 +9,7 @@ from pathlib import Path
 
 import esc10
 import kernel
-from steps import ROOT, Clock, run
+from steps import ROOT, Clock, SetupError, run
 
 DATA = Path("target", "study")
 DATASET = os.environ.get("STUDY_DATASET") or "esc10"
@@ -18,8 +18,8 @@ OWN_SETS = ("short", "mixed", "long", "few", "uneven", "quiet-rate", "whole", "o
 RELEASED = ("tinyast-esc10.safetensors", "tinyast-esc10.json", "tinyast-esc10.runs.jsonl")
 
 
-def study(clock: Clock, libtorch: Path, command: str) -> None:
-    """`examples/study.rs COMMAND` on ESC-10 (or STUDY_DATASET): what ESC10_DIR packs where it is set, else from ESC-50's own archive.
+def study(clock: Clock, libtorch: Path, command: str, *further: str) -> None:
+    """`examples/study COMMAND …` on ESC-10 (or STUDY_DATASET): what ESC10_DIR packs where it is set, else from ESC-50's own archive.
 
     What was computed before is not computed again; `make clean` forgets it.
     """
@@ -30,7 +30,15 @@ def study(clock: Clock, libtorch: Path, command: str) -> None:
         if DATASET == "esc10" and os.environ.get("ESC10_DIR"):
             env["ESC50_URL"] = stack.enter_context(esc10.served(clock, esc10.packing_script()))
         with clock.step(f"study {command}"):
-            run(["cargo", "run", "-q", *kernel.BUILD, "--example", "study", "--", command], env=env)
+            run(["cargo", "run", "-q", *kernel.BUILD, "--example", "study", "--", command, *further], env=env)
+
+
+def inner(clock: Clock, libtorch: Path) -> None:
+    """The recipes that RECIPES names, compared on inner folds, the first with each of the others."""
+    recipes = os.environ.get("RECIPES", "").split()
+    if not recipes:
+        raise SetupError('RECIPES names none, as in RECIPES="good:180 slim:300 good:90+good:90@1".')
+    study(clock, libtorch, "inner", *recipes)
 
 
 def own_data(clock: Clock, libtorch: Path) -> None:

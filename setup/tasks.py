@@ -109,6 +109,7 @@ COMMANDS = {
     "unknown": with_libtorch(study.unknown),
     "five-folds": with_libtorch(study.release),
     "ablation": with_libtorch(study.study, "ablation"),
+    "inner-folds": with_libtorch(study.inner),
     "first-recipe": with_libtorch(study.study, "first"),
     "check-released": with_libtorch(study.study, "check"),
     "lab": open_lab,

@@ -134,7 +134,8 @@ impl Dataset {
         let (kept_back, candidates) = self.keep_back(candidates.collect(), share, config.seed);
         let train = self.stratified(candidates, config.max_clips, config.seed);
         let calibration = if validation.is_empty() { kept_back } else { validation.clone() };
-        Ok(Split { test_fold, validation_fold, train, validation, calibration, test })
+        let choice_fold = held_out.choice_fold;
+        Ok(Split { test_fold, choice_fold, validation_fold, train, validation, calibration, test })
     }
 
     /// A share of the clips, by whole sources and about evenly from every class, and the rest. No class gives more than half of its clips.
@@ -206,6 +207,8 @@ impl Dataset {
 pub struct Split {
     /// The held-out fold.
     pub test_fold: u32,
+    /// The fold that is left out to choose on, if the config names one.
+    pub choice_fold: Option<u32>,
     /// The fold watched during training, if one can be spared.
     pub validation_fold: Option<u32>,
     /// Trained on.
@@ -408,6 +411,18 @@ mod tests {
         }
         let split = dataset.split(&config).unwrap();
         assert!(split.calibration.iter().all(|index| dataset.clips[*index].source != "only"));
+    }
+
+    #[test]
+    fn a_fold_to_choose_on_is_in_no_part_of_the_split() {
+        let dataset = dataset(3);
+        for validate in [true, false] {
+            let config = TrainConfig { test_fold: Some(1), choice_fold: Some(5), validate, ..Default::default() };
+            let split = dataset.split(&config).unwrap();
+            let of_split = split.train.iter().chain(&split.validation).chain(&split.calibration).chain(&split.test);
+            assert!(of_split.clone().all(|index| dataset.clips[*index].fold != 5) && of_split.count() > 0);
+            assert_eq!((split.choice_fold, split.validation_fold), (Some(5), validate.then_some(4)));
+        }
     }
 
     #[test]

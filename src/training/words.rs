@@ -20,7 +20,8 @@ pub(super) fn describe(split: &Split, device: Device, n_processes: usize) -> Str
     let (n_clips, test_fold) = (split.train.len(), split.test_fold);
     let together = if n_processes > 1 { format!("{n_processes} processes, each on ") } else { String::new() };
     let device = device::describe(device);
-    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out; {together}{device}")
+    let choice = split.choice_fold.map_or(String::new(), |fold| format!(", fold {fold} left out to choose on"));
+    format!("{n_clips} clips to train on, {validation}, fold {test_fold} held out{choice}; {together}{device}")
 }
 
 /// Whether the loss, after a part of the run, still stands where a network that gives every class the same probability has it.

@@ -10,12 +10,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::listener::Listener;
 use super::pieces::{inputs_of, masked, one_piece, part_size, side_by_side};
-use super::probe::HeardSet;
+use super::probe::{Folds, HeardSet};
 use super::recipe::FineTune;
+use super::scoring::{probabilities, score};
 use crate::config::{Config, TrainConfig};
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
@@ -24,7 +25,6 @@ use crate::results::metrics::Scored;
 use crate::training::history::{self, EpochRecord};
 use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
-use crate::training::loss::count_hits;
 use crate::training::loss_scale::LossScale;
 use crate::training::observe::{Console, Observer, Quiet};
 use crate::training::optim::FlatWeights;
@@ -33,9 +33,6 @@ use crate::training::resume::{Progress, RunInfo, same_run};
 use crate::training::run_lock::RunLock;
 use crate::training::trainer::{Network, Trainer};
 use crate::training::words::untrained_warning;
-
-/// Recordings scored at once.
-const SCORED_AT_ONCE: usize = 8;
 
 /// A network that was trained on.
 pub struct FineTuned {
@@ -159,95 +156,123 @@ pub fn fine_tune_together(
     let stand_in = listener.is_untrained();
     let identity = listener.identity()?;
     let heard = HeardSet::of(config, &mut listener, peers.as_ref())?;
-    let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
-    let mut train = heard.folds.train.clone();
-    if !config.train.validate {
-        train.extend(&heard.folds.validation);
-    }
-    if let Some(warning) = untrained_warning(&heard.untrained(&train)) {
-        observer.say(&warning);
-    }
-    let run = Run {
-        network: identity,
-        how: how.clone(),
-        train: same_run(&config.train),
-        labels: heard.labels.clone(),
-        test_fold: heard.folds.test_fold,
-    };
-    let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
-    let mut progress = Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() };
-    if peers.size() > 1 {
-        let data = heard.fingerprint(0..heard.catalog.clips.len())?;
-        peers.agree(&Progress { data, ..progress.clone() })?;
-    }
-    let (_, l2) = heard.choose()?;
-    let head = heard.data.fit(&train, l2)?;
-    let mut network = listener.into_published()?;
-    let is_multi_label = heard.data.kind == Targets::Independent;
-    network = network.with_head(heard.labels.clone(), is_multi_label, &head.weight, &head.bias)?;
-    network.leave_out(how.dropped_columns, how.stochastic_depth);
-    let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
-    let inputs = inputs_of(&paths, &mut network)?;
-
-    let settings = TrainConfig {
-        weight_decay: how.weight_decay,
-        label_smoothing: 0.0,
-        ema_decay: 0.0,
-        max_grad_norm: Some(1.0),
-        mixed_precision: false,
-        ..config.train.clone()
-    };
-    let (part, bytes) = part_size(&network, &inputs, how, (settings.clips_at_once, peers.size()));
-    let at_once =
-        if part < how.batch_size { format!(", for {part} of its recordings at a time") } else { String::new() };
-    observer.say(&format!("a step takes about {:.0} MB of memory{at_once}", bytes / 1e6));
-    let mut trainer = trainer(network, &settings, how)?.with_targets(heard.data.kind).with_peers(Rc::clone(&peers));
-    // This process' parts of a batch, by their numbers in it.
-    let batch = |indices: &[usize], epoch: usize, network: &Pretrained| -> Vec<(i64, Tensor, Tensor)> {
-        let piece_of = |index: &usize| {
-            let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, *index as u64));
-            masked(&one_piece(&inputs[*index], &mut rng), how, network, &mut rng)
-        };
-        let own = peers.part_of(indices.len().div_ceil(part));
-        let of_part = |(number, indices): (usize, &[usize])| {
-            let pieces: Vec<Tensor> = indices.iter().map(piece_of).collect();
-            let side_by_side = side_by_side(&pieces);
-            let marks = heard.data.marks(indices).to_device(side_by_side.device());
-            (number as i64, side_by_side, marks)
-        };
-        indices.chunks(part).enumerate().skip(own.start).take(own.len()).map(of_part).collect()
-    };
-    let n_batches = train.len().div_ceil(how.batch_size);
+    let mut course = Course::begin(config, how, peers.as_ref(), heard, identity, observer)?;
+    let network = course.with_new_head(listener.into_published()?)?;
+    let mut tuner = Tuner::new(&course, network, &peers, observer)?;
     observer.plan(how.epochs);
-    let state_path = state_path(config);
-    if config.train.resume && peers.is_first() {
-        progress = trainer.state().go_on(&state_path, how.epochs, progress, observer)?;
+    course.go_on(&mut tuner, observer)?;
+    let before_s = course.progress.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    while course.progress.history.len() < how.epochs {
+        let mut record = course.epoch(&mut tuner, observer)?;
+        record.elapsed_s = before_s + started.elapsed().as_secs_f64();
+        course.keep(&mut tuner, record)?;
+        observer.epoch_ends(&course.progress.history, how.epochs);
     }
-    progress = peers.told_by_first(progress)?;
-    trainer.take_state_of_first(false)?;
-    trainer.go_on(progress.steps_taken(), progress.loss_scale);
-    let stopped =
-        |epoch: usize| Err(Error::Stopped { checkpoint: state_path.clone(), epoch: epoch - 1, epochs: how.epochs });
-    let before_s = progress.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
-    let first_step = progress.step + 1;
-    for epoch in progress.history.len() + 1..=how.epochs {
+    let evaluation = course.finish(&tuner)?;
+    Ok(FineTuned {
+        network: tuner.trainer.model,
+        history: course.progress.history,
+        train_clips: course.train.len(),
+        evaluation,
+        stand_in,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// A run between its epochs.
+struct Course<'a> {
+    config: &'a Config,
+    how: &'a FineTune,
+    peers: &'a dyn Peers,
+    heard: HeardSet,
+    /// Recordings trained on, and those watched.
+    train: Vec<usize>,
+    validation: Vec<usize>,
+    progress: Progress<Run>,
+    /// The first step of this process, by which it tells how long all will take.
+    first_step: usize,
+}
+
+/// The network in training, and what it takes of every recording.
+struct Tuner {
+    trainer: Trainer<Pretrained>,
+    inputs: Vec<Tensor>,
+    /// Recordings that are gone through at once.
+    part: usize,
+}
+
+impl<'a> Course<'a> {
+    /// A run before its first step, the same in all processes.
+    fn begin(
+        config: &'a Config,
+        how: &'a FineTune,
+        peers: &'a dyn Peers,
+        heard: HeardSet,
+        network: String,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let validation = if config.train.validate { heard.folds.validation.clone() } else { Vec::new() };
+        let mut train = heard.folds.train.clone();
+        if !config.train.validate {
+            train.extend(&heard.folds.validation);
+        }
+        if let Some(warning) = untrained_warning(&heard.untrained(&train)) {
+            observer.say(&warning);
+        }
+        let (labels, test_fold) = (heard.labels.clone(), heard.folds.test_fold);
+        let run = Run { network, how: how.clone(), train: same_run(&config.train), labels, test_fold };
+        let data = heard.fingerprint([&train[..], &validation[..]].concat())?;
+        let progress = Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() };
+        if peers.size() > 1 {
+            let data = heard.fingerprint(0..heard.catalog.clips.len())?;
+            peers.agree(&Progress { data, ..progress.clone() })?;
+        }
+        Ok(Course { config, how, peers, heard, train, validation, progress, first_step: 1 })
+    }
+
+    /// The network with the best linear head in the place of its own.
+    fn with_new_head(&self, network: Pretrained) -> Result<Pretrained> {
+        let (_, l2) = self.heard.choose()?;
+        let head = self.heard.data.fit(&self.train, l2)?;
+        let is_multi_label = self.heard.data.kind == Targets::Independent;
+        network.with_head(self.heard.labels.clone(), is_multi_label, &head.weight, &head.bias)
+    }
+
+    /// Takes up where the run was stopped, if it was.
+    fn go_on(&mut self, tuner: &mut Tuner, observer: &mut dyn Observer) -> Result<()> {
+        let Course { config, how, peers, progress, .. } = self;
+        let trainer = &mut tuner.trainer;
+        if config.train.resume && peers.is_first() {
+            *progress = trainer.state().go_on(&state_path(config), how.epochs, progress.clone(), observer)?;
+        }
+        *progress = peers.told_by_first(progress.clone())?;
+        trainer.take_state_of_first(false)?;
+        trainer.go_on(progress.steps_taken(), progress.loss_scale);
+        self.first_step = self.progress.step + 1;
+        Ok(())
+    }
+
+    /// Trains for an epoch, and scores what came of it.
+    fn epoch(&mut self, tuner: &mut Tuner, observer: &mut dyn Observer) -> Result<EpochRecord> {
+        let (how, n_clips) = (self.how, self.train.len());
+        let epoch = self.progress.history.len() + 1;
         let (begun, rate) = (Instant::now(), how.rate(epoch));
-        observer.epoch_begins(epoch, how.epochs, train.len());
-        let mut order = train.clone();
-        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(settings.seed, epoch, u64::MAX)));
+        observer.epoch_begins(epoch, how.epochs, n_clips);
+        let mut order = self.train.clone();
+        order.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(stream(self.config.train.seed, epoch, u64::MAX)));
         let (mut loss_sum, mut right) = (0.0, 0.0);
         for indices in order.chunks(how.batch_size) {
             let stops = observer.is_stopped();
-            if stops && peers.size() == 1 {
-                return stopped(epoch);
+            if stops && self.peers.size() == 1 {
+                return Err(self.stopped(epoch));
             }
             let clock = Instant::now();
-            progress.step += 1;
-            let step = progress.step;
-            let parts = batch(indices, epoch, &trainer.model);
-            let taken = trainer.step_in_parts(&parts, indices.len() as i64, stops, epoch, step, rate)?;
+            self.progress.step += 1;
+            let step = self.progress.step;
+            let parts = self.parts(tuner, indices, epoch);
+            let taken = tuner.trainer.step_in_parts(&parts, indices.len() as i64, stops, epoch, step, rate)?;
             if taken.stops {
-                return stopped(epoch);
+                return Err(self.stopped(epoch));
             }
             if !taken.loss.is_finite() || !taken.is_finite {
                 let reason = match taken.loss.is_finite() {
@@ -260,48 +285,102 @@ pub fn fine_tune_together(
             loss_sum += taken.loss * indices.len() as f64;
             right += taken.right;
             observer.step_ends(indices.len());
-            if step == first_step {
-                let left = n_batches * (how.epochs + 1 - epoch);
-                let minutes = clock.elapsed().as_secs_f64() * left as f64 / 60.0;
+            if step == self.first_step {
+                let n_batches = n_clips.div_ceil(how.batch_size);
+                let minutes = clock.elapsed().as_secs_f64() * (n_batches * (how.epochs + 1 - epoch)) as f64 / 60.0;
                 observer.say(&format!("about {minutes:.1} min: {} epochs of {n_batches} steps", how.epochs));
             }
         }
-        trainer.take_state_of_first(true)?;
-        let scored = score(&trainer.model, &inputs, &validation, &heard.data.marks(&validation), peers.as_ref())?;
-        let record = EpochRecord {
+        tuner.trainer.take_state_of_first(true)?;
+        let marks = self.heard.data.marks(&self.validation);
+        let scored = score(&tuner.trainer.model, &tuner.inputs, &self.validation, &marks, self.peers)?;
+        let (validation_loss, validation_accuracy) = scored.unzip();
+        Ok(EpochRecord {
             epoch,
-            train_loss: loss_sum / train.len() as f64,
-            train_accuracy: right / train.len() as f64,
-            validation_loss: scored.as_ref().map(|scored| scored.0),
-            validation_accuracy: scored.as_ref().map(|scored| scored.1),
+            train_loss: loss_sum / n_clips as f64,
+            train_accuracy: right / n_clips as f64,
+            validation_loss,
+            validation_accuracy,
             learning_rate: rate,
-            clips_per_s: train.len() as f64 / begun.elapsed().as_secs_f64().max(1e-9),
-            elapsed_s: before_s + started.elapsed().as_secs_f64(),
+            clips_per_s: n_clips as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            elapsed_s: 0.0,
             planned: how.epochs,
             skipped_steps: 0,
+        })
+    }
+
+    /// This process' parts of a batch: their numbers in it, what the network takes of them, and their classes.
+    fn parts(&self, tuner: &Tuner, indices: &[usize], epoch: usize) -> Vec<(i64, Tensor, Tensor)> {
+        let Tuner { trainer, inputs, part } = tuner;
+        let piece_of = |index: &usize| {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(stream(self.config.train.seed, epoch, *index as u64));
+            masked(&one_piece(&inputs[*index], &mut rng), self.how, &trainer.model, &mut rng)
         };
+        let of_part = |(number, indices): (usize, &[usize])| {
+            let pieces: Vec<Tensor> = indices.iter().map(piece_of).collect();
+            let side_by_side = side_by_side(&pieces);
+            let marks = self.heard.data.marks(indices).to_device(side_by_side.device());
+            (number as i64, side_by_side, marks)
+        };
+        let own = self.peers.part_of(indices.len().div_ceil(*part));
+        indices.chunks(*part).enumerate().skip(own.start).take(own.len()).map(of_part).collect()
+    }
+
+    /// Leaves on disk what a run goes on from.
+    fn keep(&mut self, tuner: &mut Tuner, record: EpochRecord) -> Result<()> {
         // Clocks differ, and the first process' counts.
-        progress.history.push(peers.told_by_first(record)?);
-        if peers.is_first() {
-            trainer.state().save(&state_path, &progress)?;
-            history::write(&history_path(config), &progress.history)?;
+        self.progress.history.push(self.peers.told_by_first(record)?);
+        if !self.peers.is_first() {
+            return Ok(());
         }
-        observer.epoch_ends(&progress.history, how.epochs);
+        tuner.trainer.state().save(&state_path(self.config), &self.progress)?;
+        history::write(&history_path(self.config), &self.progress.history)
     }
-    let probabilities = probabilities(&trainer.model, &inputs, &heard.folds.test, peers.as_ref())?;
-    if peers.is_first() {
-        // A finished run is over: the next one starts from the beginning.
-        fs::remove_file(&state_path).map_err(Error::io("remove", &state_path))?;
+
+    /// Scores the held-out fold.
+    fn finish(&self, tuner: &Tuner) -> Result<Scored> {
+        let Folds { test_fold, test, .. } = &self.heard.folds;
+        let probabilities = probabilities(&tuner.trainer.model, &tuner.inputs, test, self.peers)?;
+        if self.peers.is_first() {
+            // A finished run is over: the next one starts from the beginning.
+            let state = state_path(self.config);
+            fs::remove_file(&state).map_err(Error::io("remove", &state))?;
+        }
+        Ok(self.heard.data.scored(&self.heard.catalog, *test_fold, test, probabilities))
     }
-    let evaluation = heard.data.scored(&heard.catalog, heard.folds.test_fold, &heard.folds.test, probabilities);
-    Ok(FineTuned {
-        network: trainer.model,
-        history: progress.history,
-        train_clips: train.len(),
-        evaluation,
-        stand_in,
-        elapsed: started.elapsed(),
-    })
+
+    fn stopped(&self, epoch: usize) -> Error {
+        Error::Stopped { checkpoint: state_path(self.config), epoch: epoch - 1, epochs: self.how.epochs }
+    }
+}
+
+impl Tuner {
+    /// Says what a step will take.
+    fn new(
+        course: &Course,
+        mut network: Pretrained,
+        peers: &Rc<dyn Peers>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        let Course { config, how, heard, .. } = course;
+        network.leave_out(how.dropped_columns, how.stochastic_depth);
+        let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
+        let inputs = inputs_of(&paths, &mut network)?;
+        let settings = TrainConfig {
+            weight_decay: how.weight_decay,
+            label_smoothing: 0.0,
+            ema_decay: 0.0,
+            max_grad_norm: Some(1.0),
+            mixed_precision: false,
+            ..config.train.clone()
+        };
+        let (part, bytes) = part_size(&network, &inputs, how, (settings.clips_at_once, peers.size()));
+        let at_once =
+            if part < how.batch_size { format!(", for {part} of its recordings at a time") } else { String::new() };
+        observer.say(&format!("a step takes about {:.0} MB of memory{at_once}", bytes / 1e6));
+        let trainer = trainer(network, &settings, how)?.with_targets(heard.data.kind).with_peers(Rc::clone(peers));
+        Ok(Tuner { trainer, inputs, part })
+    }
 }
 
 /// The network in the hands of a trainer that shares out its steps, its first blocks as they are where that is asked for.
@@ -314,48 +393,4 @@ fn trainer(network: Pretrained, settings: &TrainConfig, how: &FineTune) -> Resul
     }
     let weights = FlatWeights::new(network.variables())?;
     Ok(Trainer::with_weights(network, weights, settings, |name| how.share(name, depth)))
-}
-
-/// The class probabilities of recordings, each heard to its end, by all processes.
-fn probabilities(
-    network: &Pretrained,
-    inputs: &[Tensor],
-    indices: &[usize],
-    peers: &dyn Peers,
-) -> Result<Vec<Vec<f32>>> {
-    let of_one = |index: &usize| {
-        let embedded: Vec<Tensor> = tch::no_grad(|| {
-            let parts = inputs[*index].split(SCORED_AT_ONCE as i64, 0);
-            parts.iter().map(|part| network.embed(part, false)).collect()
-        });
-        let embedding = Tensor::cat(&embedded, 0).mean_dim(0i64, true, Kind::Float);
-        Vec::try_from(network.probabilities(&embedding).to_device(Device::Cpu).flatten(0, 1))
-            .map_err(|source| Error::Torch { action: "reading probabilities", source })
-    };
-    let own = peers.part_of(indices.len());
-    let rows = indices[own.clone()].iter().map(of_one).collect::<Result<_>>()?;
-    peers.rows_of_all(indices.len(), own.start, rows)
-}
-
-/// Mean loss of recordings, and the share of them whose most probable class is theirs, by their marks `(n, classes)`; `None` for none.
-fn score(
-    network: &Pretrained,
-    inputs: &[Tensor],
-    indices: &[usize],
-    marks: &Tensor,
-    peers: &dyn Peers,
-) -> Result<Option<(f64, f64)>> {
-    if indices.is_empty() {
-        return Ok(None);
-    }
-    let said = probabilities(network, inputs, indices, peers)?;
-    let said = Tensor::from_slice2(&said);
-    let not_said: Tensor = 1.0 - &said;
-    let not_marked: Tensor = 1.0 - marks;
-    let log = |share: &Tensor| share.clamp_min(f64::from(f32::MIN_POSITIVE)).log();
-    let loss = match network.is_multi_label() {
-        false => -(marks * log(&said)).sum_dim_intlist(1i64, false, Kind::Double).mean(Kind::Double),
-        true => -(marks * log(&said) + not_marked * log(&not_said)).mean(Kind::Double),
-    };
-    Ok(Some((loss.double_value(&[]), count_hits(&said, marks) / indices.len() as f64)))
 }

@@ -6,6 +6,7 @@ mod store;
 mod probe;
 mod recipe;
 mod pieces;
+mod scoring;
 mod fine_tune;
 mod metric;
 mod teach;
