@@ -36,7 +36,7 @@ def run_all(clock: Clock, libtorch: Path) -> None:
     with clock.step("cargo test"):
         run(["cargo", "test", *kernel.BUILD], env=build)
         # Cargo builds the examples for their tests, and leaves out those inside them.
-        run(["cargo", "test", *kernel.BUILD, "--example", "train"], env=build)
+        run(["cargo", "test", *kernel.BUILD, "--example", "train", "--example", "study"], env=build)
     with clock.step("cargo test, front end and exported networks alone"):
         alone = ["--no-default-features", "--features", without_torch, "--locked"]
         run(["cargo", "build", *alone, "--example", "predict"], env=build)

@@ -8,24 +8,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use audio_transformer::Dataset;
 use audio_transformer::config::{Config, TinyAstConfig, TrainConfig};
 use audio_transformer::internals::files;
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
 use audio_transformer::internals::results::metrics::{Evaluation, ScoredClip};
 use audio_transformer::internals::training::calibration::Calibration;
 use audio_transformer::internals::training::paths::checkpoint_path;
-use audio_transformer::train;
-use rand::{RngExt, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
+use audio_transformer::{Dataset, Interval, train};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Job, run_all};
 use crate::recipes::recipe;
 use crate::{Outcome, one_thread, prepare};
-
-/// Resamplings of a bootstrap.
-const N_RESAMPLES: usize = 10_000;
 
 /// A run that left two folds out, and what it made of them.
 #[derive(Serialize, Deserialize)]
@@ -204,25 +198,13 @@ fn judged(validations: &Validations, counts: impl Fn(u32, u32) -> bool) -> Judge
 }
 
 /// The mean of a difference between clips of two candidates, and its 95 % interval: whole recordings are drawn anew (paired bootstrap).
-fn difference(one: &Judged, other: &Judged, of: fn(&(f64, f64)) -> f64) -> (f64, f64, f64) {
+fn difference(one: &Judged, other: &Judged, of: fn(&(f64, f64)) -> f64) -> (f64, Interval) {
     // ESC-50 names its files fold-recording-take-class.
-    let mut recordings: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (name, score) in one {
-        let sums = recordings.entry(name.split('-').nth(1).unwrap_or(name)).or_default();
-        sums.0 += of(score) - other.get(name).map_or(f64::NAN, of);
-        sums.1 += 1.0;
-    }
-    let recordings: Vec<(f64, f64)> = recordings.into_values().collect();
-    let share = |drawn: &mut dyn Iterator<Item = (f64, f64)>| {
-        let (sum, n) = drawn.fold((0.0, 0.0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
-        sum / n
-    };
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
-    let mut draw = || share(&mut (0..recordings.len()).map(|_| recordings[rng.random_range(0..recordings.len())]));
-    let mut means: Vec<f64> = (0..N_RESAMPLES).map(|_| draw()).collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[(share * (N_RESAMPLES - 1) as f64).round() as usize];
-    (share(&mut recordings.iter().copied()), at(0.025), at(0.975))
+    let recording = |name: &'_ str| name.split('-').nth(1).map_or(name.to_owned(), str::to_owned);
+    let by_clip = one.iter().map(|(name, score)| (recording(name), of(score) - other.get(name).map_or(f64::NAN, of)));
+    let by_clip: Vec<(String, f64)> = by_clip.collect();
+    let mean = by_clip.iter().map(|(_, by)| by).sum::<f64>() / by_clip.len().max(1) as f64;
+    (mean, Interval::clustered(by_clip.iter().map(|(recording, by)| (recording.as_str(), *by))))
 }
 
 fn mean_of(judged: &Judged, of: fn(&(f64, f64)) -> f64) -> f64 {
@@ -247,16 +229,18 @@ fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
     for one in all {
         let judged = judged(one, |_, _| true);
         let minutes = one.minutes / pairs.len() as f64;
-        let (by, low, high) = difference(&judged, &of_first, loss);
-        let (more, least, most) = difference(&judged, &of_first, right);
+        let (by, within) = difference(&judged, &of_first, loss);
+        let (more, of_more) = difference(&judged, &of_first, right);
         println!(
-            "| {} | {minutes:.1} | {:.1} % | {:.3} | {by:+.3} ({low:+.3} to {high:+.3}) | {:+.1} ({:+.1} to {:+.1}) |",
+            "| {} | {minutes:.1} | {:.1} % | {:.3} | {by:+.3} ({:+.3} to {:+.3}) | {:+.1} ({:+.1} to {:+.1}) |",
             one.name,
             100.0 * mean_of(&judged, right),
             mean_of(&judged, loss),
+            within.low,
+            within.high,
             100.0 * more,
-            100.0 * least,
-            100.0 * most,
+            100.0 * of_more.low,
+            100.0 * of_more.high,
         );
     }
     println!(
@@ -271,10 +255,10 @@ fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
         let mut words = Vec::new();
         for one in all {
             let judged = judged(one, counts);
-            let (by, _, high) = difference(&judged, &of_first, loss);
+            let (by, within) = difference(&judged, &of_first, loss);
             words.push(format!("{} {:.3}", one.name, mean_of(&judged, loss)));
             // What lies within the interval is no difference.
-            if high < 0.0 && by < chosen.1 {
+            if within.high < 0.0 && by < chosen.1 {
                 chosen = (&one.name, by);
             }
         }
@@ -288,5 +272,55 @@ fn tables(all: &[Validations], pairs: &[(u32, u32)]) {
             .collect();
         on.sort();
         println!("  fold {held_out}, on {}: {} → {}", on.join(" and "), words.join(", "), chosen.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clip(name: &str, of_class: f32) -> ScoredClip {
+        ScoredClip::new(name.into(), 0, vec![of_class, 1.0 - of_class])
+    }
+
+    #[test]
+    fn a_held_out_fold_chooses_on_others_by_networks_that_have_not_heard_it() {
+        let pairs = pairs(&[1, 2, 3, 4, 5]);
+        assert_eq!(pairs.len(), 5);
+        let name = |fold: u32| format!("{fold}-r{fold}-A-0");
+        let both = pairs.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
+        let scored = both.map(|(fold, other)| (fold, other, vec![clip(&name(fold), 0.6)])).collect();
+        let validations = Validations { name: "a".into(), minutes: 0.0, scored };
+        for held_out in 1..=5 {
+            let judged = judged(&validations, |_, other| other == held_out);
+            // Its neighbours, and never itself.
+            let mut expected: Vec<String> = [held_out % 5 + 1, (held_out + 3) % 5 + 1].map(name).to_vec();
+            expected.sort();
+            assert_eq!(judged.into_keys().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_the_same_differs_by_nothing_and_what_is_better_has_a_loss_below() {
+        let of = |values: &[f32]| {
+            let clips = values.iter().enumerate().map(|(n, value)| clip(&format!("1-r{n}-A-0"), *value)).collect();
+            judged(&Validations { name: "a".into(), minutes: 0.0, scored: vec![(1, 2, clips)] }, |_, _| true)
+        };
+        let some = of(&[0.6, 0.3, 0.7, 0.6, 0.4, 0.7, 0.6, 0.55]);
+        let better = of(&[0.9, 0.8, 0.9, 0.9, 0.8, 0.95, 0.85, 0.9]);
+        assert_eq!(difference(&some, &some, loss), (0.0, Interval { low: 0.0, high: 0.0 }));
+        let (by, within) = difference(&better, &some, loss);
+        assert!(by < 0.0 && within.high < 0.0, "{by} {within:?}");
+        assert_eq!(difference(&better, &some, right).0, 0.25);
+    }
+
+    #[test]
+    fn several_networks_say_the_mean_of_what_each_says() {
+        let mean = mean(&[&[clip("1-r-A-0", 0.2)], &[clip("1-r-A-0", 0.9)]]);
+        assert!((mean[0].probabilities[0] - 0.55).abs() < 1e-6 && mean[0].is_right());
+        let parsed = Candidate::parse("good:90+fine@3").unwrap();
+        let members: Vec<_> = parsed.members.iter().map(|one| (one.recipe.as_str(), one.seed)).collect();
+        assert_eq!(members, [("good:90", 0), ("fine", 3)]);
+        assert!(recipe("good:90").unwrap().train.epochs == 90 && recipe("none").is_err());
     }
 }
