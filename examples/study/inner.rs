@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Job, run_all};
 use crate::recipes::recipe;
+use crate::tables::recording;
 use crate::{Outcome, one_thread, prepare};
 
 /// A run that left two folds out, and what it made of them.
@@ -199,12 +200,10 @@ fn judged(validations: &Validations, counts: impl Fn(u32, u32) -> bool) -> Judge
 
 /// The mean of a difference between clips of two candidates, and its 95 % interval: whole recordings are drawn anew (paired bootstrap).
 fn difference(one: &Judged, other: &Judged, of: fn(&(f64, f64)) -> f64) -> (f64, Interval) {
-    // ESC-50 names its files fold-recording-take-class.
-    let recording = |name: &'_ str| name.split('-').nth(1).map_or(name.to_owned(), str::to_owned);
-    let by_clip = one.iter().map(|(name, score)| (recording(name), of(score) - other.get(name).map_or(f64::NAN, of)));
-    let by_clip: Vec<(String, f64)> = by_clip.collect();
-    let mean = by_clip.iter().map(|(_, by)| by).sum::<f64>() / by_clip.len().max(1) as f64;
-    (mean, Interval::clustered(by_clip.iter().map(|(recording, by)| (recording.as_str(), *by))))
+    let by_clip =
+        || one.iter().map(|(name, score)| (recording(name), of(score) - other.get(name).map_or(f64::NAN, of)));
+    let mean = by_clip().map(|(_, by)| by).sum::<f64>() / one.len().max(1) as f64;
+    (mean, Interval::clustered(by_clip()))
 }
 
 fn mean_of(judged: &Judged, of: fn(&(f64, f64)) -> f64) -> f64 {

@@ -21,10 +21,12 @@ fn interval(all: &CrossValidation, counts: fn(u32) -> bool) -> Interval {
             sums.1 += 1.0;
         }
     }
-    // ESC-50 names its files fold-recording-take-class.
-    let recording = |filename: &'_ str| filename.split('-').nth(1).map_or(filename.to_owned(), str::to_owned);
-    let clips: Vec<(String, f64)> = clips.into_iter().map(|(name, (right, n))| (recording(name), right / n)).collect();
-    Interval::clustered(clips.iter().map(|(recording, right)| (recording.as_str(), *right)))
+    Interval::clustered(clips.into_iter().map(|(name, (right, n))| (recording(name), right / n)))
+}
+
+/// The recording that a clip was cut from: ESC-50 names its files fold-recording-take-class.
+pub fn recording(filename: &str) -> &str {
+    filename.split('-').nth(1).unwrap_or(filename)
 }
 
 /// What docs/accuracy.md says of a recipe.

@@ -20,7 +20,7 @@ pub struct Piece {
 ///
 /// Levels are taken down to 120 dB below the loudest of the *whole* recording, which nobody knows before its end. Where a piece turns out to have been
 /// cut with too low a floor, and to have something below the right one, the recording has to come once more; that is so where something louder than
-/// 20 dB, in power of a band, follows digital silence.
+/// 20 dB, in power of a band, follows digital silence or what is hardly more.
 pub struct CedCutter {
     piece_len: usize,
     held: Vec<f32>,
