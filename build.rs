@@ -1,15 +1,15 @@
-//! With the feature `distributed`: compiles the C++ that reaches libtorch's engine for several processes.
+//! With the feature `distributed`: compiles the C++ that reaches libtorch's engine for several processes, and its autocast.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // The notebook builds a program beside it, for the machine it was built for.
     println!("cargo::rustc-env=BUILT_FOR={}", std::env::var("TARGET").unwrap_or_default());
     #[cfg(feature = "distributed")]
-    c10d();
+    cpp();
 }
 
 #[cfg(feature = "distributed")]
-fn c10d() {
+fn cpp() {
     use std::env;
     use std::path::PathBuf;
 
@@ -17,6 +17,7 @@ fn c10d() {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     println!("cargo::rerun-if-changed=src/distributed/c10d");
+    println!("cargo::rerun-if-changed=src/training/autocast.cpp");
     let Some(libtorch) = env::var_os("LIBTORCH_INCLUDE").or_else(|| env::var_os("LIBTORCH")).map(PathBuf::from) else {
         panic!(
             "the feature `distributed` needs LIBTORCH, the folder of libtorch: `. .tools/env.sh` sets the one of `make setup`"
@@ -37,7 +38,7 @@ fn c10d() {
         env::split_paths(&folders).for_each(|folder| _ = build.include(folder));
         build.define("USE_C10D_NCCL", None);
     }
-    build.file("src/distributed/c10d/c10d.cpp").compile("tinyast_c10d");
+    build.file("src/distributed/c10d/c10d.cpp").file("src/training/autocast.cpp").compile("tinyast_libtorch");
     if env::var_os("NCCL_INCLUDE").is_some() {
         println!("cargo::rustc-link-lib=torch_cuda");
     }

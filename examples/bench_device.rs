@@ -1,7 +1,7 @@
 //! The same training on the processor and on CUDA: how fast, how good, and whether both read a network alike.
 //!
 //! bench_device [EPOCHS]     on the embedded data set, under target/bench-device; without a GPU the processor's half alone
-//! bench_device logits       of one network on one batch, how far the GPU's are from the processor's, in single and in half precision
+//! bench_device logits       of one network on one batch, how far the GPU's are from the processor's, in single and in reduced precision
 //! bench_device resume       how far the weights of a run that was stopped and went on are from those of one that was not
 
 use std::error::Error;
@@ -12,6 +12,7 @@ use audio_transformer::config::{Config, DataConfig, DataSource, DeviceChoice, Pr
 use audio_transformer::internals::model::seed::with_seed;
 use audio_transformer::internals::model::tiny_ast::TinyAst;
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
+use audio_transformer::internals::training::autocast::{Bfloat16, autocast};
 use audio_transformer::internals::training::train::train_observed;
 use audio_transformer::internals::training::{checkpoint, device};
 use audio_transformer::{EpochRecord, Observer, acquire, cuda_report, preprocess, train};
@@ -19,6 +20,10 @@ use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
 
 const HOME: &str = "target/bench-device";
+const SINGLE: &str = "single";
+const HALF: &str = "half";
+const BFLOAT16: &str = "bfloat16";
+const FORMATS: [&str; 3] = [SINGLE, HALF, BFLOAT16];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let word = std::env::args().nth(1);
@@ -44,12 +49,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         acquire(&config)?;
         preprocess(&config)?;
         for &device in &devices {
-            for mixed_precision in [false, true] {
+            for format in FORMATS {
+                let mixed_precision = format != SINGLE;
                 if mixed_precision && device == DeviceChoice::Cpu {
                     continue;
                 }
                 (config.train.device, config.train.mixed_precision) = (device, mixed_precision);
-                config.train.run_name = format!("{preset:?}-{device:?}-{mixed_precision}");
+                config.train.run_name = format!("{preset:?}-{device:?}-{format}");
+                let _bfloat16 = (format == BFLOAT16).then(|| Bfloat16::on(Device::Cuda(0)));
                 let report = train(&config)?;
                 // The first epoch has a device's own start in it.
                 let later = &report.history[1..];
@@ -67,8 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     }
                 }
                 println!(
-                    "| {preset:?} | {device:?} | {} | {speed:.0} | {loss:.3} | {:.1} % | within {drift:.1e} |",
-                    if mixed_precision { "half" } else { "single" },
+                    "| {preset:?} | {device:?} | {format} | {speed:.0} | {loss:.3} | {:.1} % | within {drift:.1e} |",
                     100.0 * own.accuracy()
                 );
             }
@@ -88,8 +94,8 @@ fn data() -> DataConfig {
     }
 }
 
-/// How far logits may be apart, in single and in half precision.
-const APART: [(&str, bool, f64); 2] = [("single", false, 1e-3), ("half", true, 2e-2)];
+/// How far logits may be apart.
+const APART: [(&str, f64); 3] = [(SINGLE, 1e-3), (HALF, 2e-2), (BFLOAT16, 2e-2)];
 
 fn logits() -> Result<(), Box<dyn Error>> {
     let device = device::select(DeviceChoice::Auto)?;
@@ -98,17 +104,19 @@ fn logits() -> Result<(), Box<dyn Error>> {
         let (config, n_classes) = (preset.model(), 10);
         let (n_mels, n_frames) = (config.input_size.0 as i64, config.input_size.1 as i64);
         let inputs = with_seed(0, || Tensor::randn([16, 1, n_mels, n_frames], (Kind::Float, Device::Cpu)));
-        let of = |device: Device, half: bool| -> Result<Tensor, Box<dyn Error>> {
+        let of = |device: Device, format: &str| -> Result<Tensor, Box<dyn Error>> {
             let vs = VarStore::new(device);
             let model = TinyAst::new(vs.root(), &config, n_classes, 0)?;
             let forward = || tch::no_grad(|| model.forward_t(&inputs.to_device(device), false));
-            let logits = if half { tch::autocast(true, forward) } else { forward() };
+            let _bfloat16 = (format == BFLOAT16).then(|| Bfloat16::on(device));
+            let logits = if format == SINGLE { forward() } else { autocast(device, forward) };
             Ok(logits.to_device(Device::Cpu).to_kind(Kind::Float))
         };
-        let expected = of(Device::Cpu, false)?;
-        for (name, half, limit) in APART {
-            let apart = (of(device, half)? - &expected).abs().max().double_value(&[]);
-            told.push(format!("{preset:?} in {name} precision {apart:.1e} ({limit:.0e})"));
+        let expected = of(Device::Cpu, SINGLE)?;
+        // Half precision is a card's: autocast on the processor computes in bfloat16.
+        for (format, limit) in APART.into_iter().filter(|(format, _)| device != Device::Cpu || *format != HALF) {
+            let apart = (of(device, format)? - &expected).abs().max().double_value(&[]);
+            told.push(format!("{preset:?} in {format} {apart:.1e} ({limit:.0e})"));
             if apart.is_nan() || apart > limit {
                 return Err(told.join(", ").into());
             }

@@ -101,6 +101,7 @@ COMMANDS = {
     "run": run_notebook,
     "notebook": refresh_notebook,
     "test": test,
+    "peers": export.peers,
     "test-export": with_libtorch(export.check),
     "test-browser": test_browser,
     "page-runtime": page.build,

@@ -3,38 +3,26 @@
 //! A run leaves two folds out of its training, and is scored on both. For a held-out fold only the scores on the *other* fold of its pairs count:
 //! they come from networks that have not heard the held-out one, and are measured on recordings that will not judge the choice. So five
 //! runs of a recipe are two inner validations for each of five held-out folds.
+//!
+//! What the networks said stands in the record, [`kept`], so that a recipe can be compared with those of other days without training them.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
-use audio_transformer::config::{Config, TinyAstConfig, TrainConfig};
-use audio_transformer::internals::files;
+use audio_transformer::config::Config;
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
-use audio_transformer::internals::results::metrics::{Evaluation, ScoredClip};
+use audio_transformer::internals::results::metrics::ScoredClip;
 use audio_transformer::internals::training::calibration::Calibration;
 use audio_transformer::internals::training::paths::checkpoint_path;
 use audio_transformer::{Dataset, Interval, train};
-use serde::{Deserialize, Serialize};
 
 use crate::jobs::{Job, run_all};
+use crate::kept::{self, InnerRun, Said};
 use crate::recipes::recipe;
 use crate::tables::recording;
 use crate::{Outcome, one_thread, prepare};
 
-/// A run that left two folds out, and what it made of them.
-#[derive(Serialize, Deserialize)]
-struct InnerRun {
-    model: TinyAstConfig,
-    train: TrainConfig,
-    /// Tells recordings and folds from others.
-    clips: Vec<(String, u32)>,
-    training_s: f64,
-    evaluations: Vec<Evaluation>,
-}
-
 /// One network of those whose probabilities are averaged: a recipe's with a seed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     recipe: String,
     seed: u64,
@@ -65,19 +53,27 @@ pub fn compare(names: &[&str]) -> Outcome {
     let config = recipe(&first.recipe)?;
     prepare(&config)?;
     let pairs = pairs(&Dataset::open(&config)?.folds());
+    // In the order in which they are named.
+    let mut seen = BTreeSet::new();
+    let members: Vec<&Member> =
+        candidates.iter().flat_map(|candidate| &candidate.members).filter(|member| seen.insert(*member)).collect();
     let mut jobs = Vec::new();
-    for Member { recipe: name, seed } in candidates.iter().flat_map(|candidate| &candidate.members) {
+    for Member { recipe: name, seed } in &members {
         for pair in &pairs {
-            let job = format!("inner {name} without {} and {} seed {seed}", pair.0, pair.1);
-            if known(&of_pair(&recipe(name)?, *pair, *seed))?.is_none() && jobs.iter().all(|one: &Job| one.name != job)
-            {
+            if kept::find(&of_pair(&recipe(name)?, *pair, *seed))?.is_none() {
                 let arguments =
                     ["inner-run".to_owned(), pair.0.to_string(), pair.1.to_string(), seed.to_string(), name.clone()];
+                let job = format!("inner {name} without {} and {} seed {seed}", pair.0, pair.1);
                 jobs.push(Job { name: job, arguments: arguments.into() });
             }
         }
     }
     run_all(&config.data.models_dir, jobs)?;
+    for Member { recipe: name, seed } in members {
+        let recipe = recipe(name)?;
+        let runs = pairs.iter().map(|pair| kept::find(&of_pair(&recipe, *pair, *seed)));
+        kept::keep(&recipe, *seed, &runs.collect::<Outcome<Option<Vec<_>>>>()?.ok_or("a run has no result")?)?;
+    }
     let scored = candidates.iter().map(|candidate| scored(candidate, &pairs)).collect::<Outcome<Vec<_>>>()?;
     tables(&scored, &pairs);
     Ok(())
@@ -88,23 +84,16 @@ pub fn run(a: &str, b: &str, seed: &str, name: &str) -> Outcome {
     one_thread();
     let (a, b): (u32, u32) = (a.parse()?, b.parse()?);
     let config = of_pair(&recipe(name)?, (a, b), seed.parse()?);
-    if known(&config)?.is_some() {
+    if kept::find(&config)?.is_some() {
         return Ok(());
     }
     let report = train(&config)?;
     let mut other = config.clone();
     (other.train.test_fold, other.train.choice_fold) = (Some(b), Some(a));
     let checkpoint = checkpoint_path(&config);
-    let evaluations = vec![evaluate_checkpoint(&config, &checkpoint)?, evaluate_checkpoint(&other, &checkpoint)?];
-    let run = InnerRun {
-        model: config.model.clone(),
-        train: config.train.clone(),
-        clips: clips(&config)?,
-        training_s: report.history.last().map_or(0.0, |epoch| epoch.elapsed_s),
-        evaluations,
-    };
-    files::write_bytes(&result_path(&config), &serde_json::to_vec(&run)?)?;
-    Ok(())
+    let said = [evaluate_checkpoint(&config, &checkpoint)?, evaluate_checkpoint(&other, &checkpoint)?];
+    let training_s = report.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    kept::put(&config, training_s, said.map(|evaluation| evaluation.clips.iter().map(Said::of).collect()))
 }
 
 /// Every fold with the next, and the last with the first.
@@ -119,22 +108,6 @@ fn of_pair(config: &Config, (a, b): (u32, u32), seed: u64) -> Config {
     config
 }
 
-fn result_path(config: &Config) -> PathBuf {
-    checkpoint_path(config).with_extension("inner.json")
-}
-
-fn clips(config: &Config) -> Outcome<Vec<(String, u32)>> {
-    Ok(Dataset::open(config)?.clips.iter().map(|clip| (clip.filename.to_string(), clip.fold)).collect())
-}
-
-/// The run, if it was done with the very same settings and recordings.
-fn known(config: &Config) -> Outcome<Option<InnerRun>> {
-    let Ok(bytes) = fs::read(result_path(config)) else { return Ok(None) };
-    let Ok(run) = serde_json::from_slice::<InnerRun>(&bytes) else { return Ok(None) };
-    let is_it = run.model == config.model && run.train == config.train && run.clips == clips(config)?;
-    Ok(is_it.then_some(run))
-}
-
 /// A candidate's inner validations: of a pair, its network's words on either fold.
 struct Validations {
     name: String,
@@ -146,14 +119,14 @@ struct Validations {
 fn scored(candidate: &Candidate, pairs: &[(u32, u32)]) -> Outcome<Validations> {
     let mut validations = Validations { name: candidate.name.clone(), minutes: 0.0, scored: Vec::new() };
     for &(a, b) in pairs {
-        let mut runs = Vec::new();
+        let mut runs: Vec<InnerRun> = Vec::new();
         for Member { recipe: name, seed } in &candidate.members {
-            let run = known(&of_pair(&recipe(name)?, (a, b), *seed))?;
+            let run = kept::find(&of_pair(&recipe(name)?, (a, b), *seed))?;
             runs.push(run.ok_or_else(|| format!("{name} without {a} and {b} has no result"))?);
         }
         validations.minutes += runs.iter().map(|run| run.training_s / 60.0).sum::<f64>();
         for (place, (fold, other)) in [(a, b), (b, a)].into_iter().enumerate() {
-            let of_members: Vec<&[ScoredClip]> = runs.iter().map(|run| &run.evaluations[place].clips[..]).collect();
+            let of_members: Vec<Vec<ScoredClip>> = runs.iter().map(|run| run.scored(place)).collect();
             validations.scored.push((fold, other, mean(&of_members)));
         }
     }
@@ -161,7 +134,7 @@ fn scored(candidate: &Candidate, pairs: &[(u32, u32)]) -> Outcome<Validations> {
 }
 
 /// The mean of what several networks say of the same clips.
-fn mean(of_members: &[&[ScoredClip]]) -> Vec<ScoredClip> {
+fn mean(of_members: &[Vec<ScoredClip>]) -> Vec<ScoredClip> {
     let mean_of = |place: usize| {
         let clip = &of_members[0][place];
         let mut sum = vec![0.0; clip.probabilities.len()];
@@ -315,7 +288,7 @@ mod tests {
 
     #[test]
     fn several_networks_say_the_mean_of_what_each_says() {
-        let mean = mean(&[&[clip("1-r-A-0", 0.2)], &[clip("1-r-A-0", 0.9)]]);
+        let mean = mean(&[vec![clip("1-r-A-0", 0.2)], vec![clip("1-r-A-0", 0.9)]]);
         assert!((mean[0].probabilities[0] - 0.55).abs() < 1e-6 && mean[0].is_right());
         let parsed = Candidate::parse("good:90+fine@3").unwrap();
         let members: Vec<_> = parsed.members.iter().map(|one| (one.recipe.as_str(), one.seed)).collect();

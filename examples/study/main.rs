@@ -19,6 +19,7 @@
 
 mod inner;
 mod jobs;
+mod kept;
 mod recipes;
 mod tables;
 

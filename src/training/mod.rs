@@ -20,6 +20,8 @@ pub mod optim;
 pub mod loss;
 #[cfg(feature = "torch")]
 pub mod loss_scale;
+#[cfg(feature = "distributed")]
+pub mod autocast;
 pub mod calibration;
 pub mod described;
 pub mod reference;

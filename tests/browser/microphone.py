@@ -1,7 +1,8 @@
 """What the browser's microphone hears, and whether a take holds just that.
 
-The sound is made of bursts of a tone, so that a take that begins anywhere in it can be told from one that lost or bent
-something: how long they are, how far apart, how loud.
+The sound is made of bursts of a sawtooth, so that a take that begins anywhere in it can be told from one that lost or bent
+something: how long they are, how far apart, how loud. The released network is as sure of its name wherever a take begins
+(0.98 or more at twenty places); of a plain tone it thought two classes alike, and a millisecond chose between them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ PERIOD_S = 2.0
 BURST_S = 0.5
 LENGTH_S = 10.0
 PEAK = 0.25
-PITCH_HZ = 1000.0
+PITCH_HZ = 440.0
+# Of a sawtooth.
+ROOT_MEAN_SQUARE = PEAK / math.sqrt(3)
 # Bounds of a take beside the sound: seconds, and dB.
 TIME_S = 0.03
 LEVEL_DB = 1.0
@@ -32,7 +35,7 @@ def write_sound(file: Path, start_s: float = 0.0, length_s: float = LENGTH_S) ->
     first = round(start_s * RATE)
     for n in range(first, first + round(length_s * RATE)):
         on = n / RATE % PERIOD_S >= PERIOD_S - BURST_S
-        samples.append(round(32_767 * PEAK * math.sin(2 * math.pi * PITCH_HZ * n / RATE)) if on else 0)
+        samples.append(round(32_767 * PEAK * (2 * (PITCH_HZ * n / RATE % 1) - 1)) if on else 0)
     with wave.open(str(file), "wb") as written:
         written.setnchannels(1)
         written.setsampwidth(2)
@@ -59,7 +62,7 @@ def check_take(file: Path, seconds: float) -> float:
             raise Failed(f"expected bursts of {BURST_S} s, found {length_s:.3f} s in {file}")
         # Without the edges.
         middle = samples[(first + 2) * piece : (last - 2) * piece]
-        off_db = 20 * math.log10(level_of(middle) / (PEAK / math.sqrt(2)))
+        off_db = 20 * math.log10(level_of(middle) / ROOT_MEAN_SQUARE)
         if abs(off_db) > LEVEL_DB:
             raise Failed(f"expected the level that was played, found {off_db:+.1f} dB in {file}")
     for (first, _), (later, _) in zip(bursts, bursts[1:]):
