@@ -84,7 +84,7 @@ pub enum Error {
         found: String,
     },
     /// A CSV table cannot be read as what it should be.
-    #[error("table {}{}: expected {expected}, found {found}.", path.display(), at_line(*line))]
+    #[error("table {}{}: expected {expected}, found {found}. Mend it there and save it as a CSV in UTF-8, or name another table.", path.display(), at_line(*line))]
     Table {
         /// The CSV file.
         path: PathBuf,

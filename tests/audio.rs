@@ -355,6 +355,30 @@ fn damage_is_told_with_its_place() {
     assert_eq!(refusal(audio::decode(b"", Path::new("empty.wav")), "empty.wav").2, "an empty file");
 }
 
+#[test]
+fn what_stands_twice_in_a_wav_is_refused_unless_it_is_the_same() {
+    let chunk = |name: &[u8; 4], body: &[u8]| [&name[..], &(body.len() as u32).to_le_bytes(), body].concat();
+    let of = |chunks: &[Vec<u8>]| {
+        let body = [b"WAVE".to_vec(), chunks.concat()].concat();
+        audio::decode(&chunk(b"RIFF", &body), Path::new("twice.wav"))
+    };
+    let fmt = |rate: u32| chunk(b"fmt ", &[&[1, 0, 1, 0], &rate.to_le_bytes()[..], &[0; 4], &[2, 0, 16, 0]].concat());
+    let data = |n: usize| chunk(b"data", &[1, 2].repeat(n));
+    let note = |n: usize| chunk(b"note", &vec![b'd'; n]);
+    let n_samples = |chunks: &[Vec<u8>]| of(chunks).unwrap().samples.len();
+    assert_eq!(n_samples(&[fmt(8000), fmt(8000), data(100)]), 100);
+    assert_eq!(n_samples(&[fmt(8000), data(100), note(3), vec![0], note(8)]), 100);
+    // Neither an end that is no chunk nor one that is cut off is further sound.
+    assert_eq!(n_samples(&[fmt(8000), data(100), b"dat".to_vec()]), 100);
+    assert_eq!(n_samples(&[fmt(8000), data(100), b"something else, data and so on".to_vec()]), 100);
+    let (offset, expected, _) = refusal(of(&[fmt(8000), fmt(16_000), data(100)]), "twice.wav");
+    assert_eq!((offset, expected.as_str()), (Some(12 + 24), "one fmt chunk"));
+    for (behind, at) in [(vec![], 244), (note(8), 260), ([note(3), vec![0]].concat(), 256), (note(3), 255)] {
+        let (offset, _, found) = refusal(of(&[fmt(8000), data(100), behind, data(50)]), "twice.wav");
+        assert_eq!((offset, found.as_str()), (Some(at), "another data chunk"));
+    }
+}
+
 /// Every file that says how long it is. The others: data lengths that were never known, and bare MPEG frames.
 #[test]
 fn every_cut_of_a_file_is_refused() {

@@ -202,6 +202,38 @@ fn tables_are_read_as_people_have_them() {
 }
 
 #[test]
+fn a_table_that_cannot_be_taken_is_named_with_what_it_is() {
+    let of = |table: &str, bytes: &[u8]| {
+        let case = Case::new();
+        let root = case.sounds(&["s/audio/1.wav", "s/audio/2.wav", "s/audio/3.wav", "s/audio/4.wav"]);
+        case.write(table, bytes);
+        Catalog::open(&root)
+    };
+    let told = |bytes: &[u8], words: &[&str]| {
+        let error = of("s/labels.csv", bytes).unwrap_err().to_string();
+        words.iter().for_each(|word| assert!(error.contains(word), "no {word:?} in: {error}"));
+    };
+    told(
+        "Datei;Klasse\n1.wav;bark\n".as_bytes(),
+        &["labels.csv, with the columns Datei, Klasse", "filename and category"],
+    );
+    let utf16: Vec<u8> = "\u{feff}filename,category\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    told(&utf16, &["labels.csv, which is text in UTF-16"]);
+    told(b"filename,category\n1.wav,hib\xf3u\n", &["line 2", "text in UTF-8", "save it as a CSV in UTF-8"]);
+    told(b"filename,species,class\n1.wav,owl,bird\n2.wav,tit,bird\n", &["column class, of filename, species, class"]);
+    // Where two columns may be meant, the other one is told.
+    let rows = "1.wav,bark,a\n2.wav,bark,b\n3.wav,rain,a\n4.wav,rain,b\n";
+    let catalog = of("s/labels.csv", format!("filename,category,label\n{rows}").as_bytes()).unwrap();
+    assert_eq!(catalog.notes, ["columns passed over: label (for category, category is read)"]);
+    let catalog = of("s/labels.csv", format!("path,label,class_name\n{rows}").as_bytes()).unwrap();
+    assert!(
+        catalog.notes.contains(&"columns passed over: label (for category, class_name is read)".into()),
+        "{:?}",
+        catalog.notes
+    );
+}
+
+#[test]
 fn a_table_with_several_labels_a_recording_is_read_as_fsd50k_has_them() {
     let case = Case::new();
     let root =

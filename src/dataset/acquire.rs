@@ -62,6 +62,10 @@ pub fn acquire(config: &Config) -> Result<Catalog> {
     };
     println!("{}: {report}", root.display());
     if !is_complete && !is_listed_apart {
+        // Who names a table has chosen among them.
+        if !matches!(config.data.source, DataSource::Table(_)) {
+            catalog::other_tables(&root).iter().for_each(|table| println!("  passed over: {table}"));
+        }
         tell_passed_over(&whole)?;
     }
     together::look(config, &whole)?;
@@ -84,9 +88,6 @@ fn tell_passed_over(catalog: &Catalog) -> Result<()> {
     }
     if catalog.unreadable.len() > NAMED {
         println!("  and {} more", catalog.unreadable.len() - NAMED);
-    }
-    for (name, columns) in catalog::other_tables(&catalog.audio_dir) {
-        println!("  passed over: {name}, with the columns {columns}; a table of clips has filename and category");
     }
     let clips: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
     let mut files = catalog::passed_over(&catalog.audio_dir)?;

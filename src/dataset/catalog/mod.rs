@@ -21,9 +21,9 @@ mod walk;
 mod folders;
 mod places;
 mod table;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::folder_of;
@@ -31,8 +31,12 @@ use crate::error::{Error, Result};
 
 pub use clip::Clip;
 use clip::number_from_zero;
+pub(crate) use tables::other_tables;
 pub use walk::{AUDIO_EXTENSIONS, Faults, PASSED_OVER_EXTENSIONS, Walk, audio_files, passed_over};
 pub(crate) use walk::{has_extension, is_audio};
+
+/// The table of a data set in the layout of ESC-50.
+const ESC50_TABLE: &str = "meta/esc50.csv";
 
 /// The clips of a data set, in the order of its table (or of their paths).
 #[derive(Clone, Debug, Default)]
@@ -51,9 +55,6 @@ pub struct Catalog {
     pub folds_made: bool,
 }
 
-/// How the folder of a table is called, or how its name ends, if the table is not beside the folders of its recordings.
-const TABLE_FOLDERS: [&str; 3] = ["metadata", "meta", "ground_truth"];
-
 impl Catalog {
     /// Reads `root/meta/esc50.csv` (`filename, fold, target, category, esc10, src_file`), with the audio in `root/audio`.
     ///
@@ -66,7 +67,7 @@ impl Catalog {
     pub fn from_esc50(root: &Path) -> Result<Self> {
         let audio_dir = root.join("audio");
         let table::Found { clips, notes, folds_made } =
-            table::read(&root.join("meta/esc50.csv"), &audio_dir, table::Layout::Esc50)?;
+            table::read(&root.join(ESC50_TABLE), &audio_dir, table::Layout::Esc50)?;
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
         let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
@@ -117,10 +118,12 @@ impl Catalog {
     /// # Errors
     /// Those of the layout found; [`Error::Dataset`] when several tables could be meant.
     pub fn open(root: &Path) -> Result<Self> {
-        if root.join("meta/esc50.csv").is_file() {
+        if root.join(ESC50_TABLE).is_file() {
             return Self::from_esc50(root);
         }
-        let Some(csv) = find_table(root)? else { return Self::from_class_folders(root) };
+        let Some(csv) = tables::find(root)? else {
+            return Self::from_class_folders(root).map_err(|error| tables::with_those_of(root, error));
+        };
         Self::from_table_of(&csv, root)
     }
 
@@ -232,65 +235,4 @@ impl Catalog {
 fn folder_name(folder: &Path) -> String {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
     absolute.components().next_back().map_or(String::new(), |part| part.as_os_str().to_string_lossy().into_owned())
-}
-
-/// Extensions of tables, in lower case.
-const TABLE_EXTENSIONS: [&str; 2] = ["csv", "tsv"];
-
-/// The tables in a folder that do not list its clips: each by name, with its columns.
-pub(crate) fn other_tables(root: &Path) -> Vec<(String, String)> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-    let tables = entries.filter(|path| has_extension(path, &TABLE_EXTENSIONS) && path.is_file());
-    let named = tables.filter_map(|path| {
-        let name = path.file_name()?.to_string_lossy().into_owned();
-        Some((name, table::columns_of(&path).ok().filter(|_| !table::lists_clips(&path, root).unwrap_or(true))?))
-    });
-    let mut named: Vec<_> = named.collect();
-    named.sort();
-    named
-}
-
-/// The folders in `root` that are for tables, by their names.
-fn table_folders(root: &Path) -> Result<Vec<PathBuf>> {
-    let is_one = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let ends_in = |end: &&str| name.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'));
-        path.is_dir() && TABLE_FOLDERS.iter().any(ends_in)
-    };
-    let entries = fs::read_dir(root).map_err(Error::io("read folder", root))?.flatten().map(|entry| entry.path());
-    let mut folders: Vec<PathBuf> = entries.filter(|path| is_one(path)).collect();
-    folders.sort();
-    Ok(folders)
-}
-
-/// The table in `root` that lists its clips, if there is one.
-fn find_table(root: &Path) -> Result<Option<PathBuf>> {
-    for name in ["metadata.csv", "meta.csv"] {
-        if root.join(name).is_file() {
-            return Ok(Some(root.join(name)));
-        }
-    }
-    let mut tables = Vec::new();
-    for folder in std::iter::once(root.to_path_buf()).chain(table_folders(root)?) {
-        if !tables.is_empty() {
-            break;
-        }
-        for entry in fs::read_dir(&folder).map_err(Error::io("read folder", &folder))? {
-            let path = entry.map_err(Error::io("read folder", &folder))?.path();
-            if has_extension(&path, &TABLE_EXTENSIONS) && path.is_file() && table::lists_clips(&path, root)? {
-                tables.push(path);
-            }
-        }
-    }
-    tables.sort();
-    if tables.len() > 1 {
-        let names: Vec<_> = tables.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-        return Err(Error::Dataset {
-            root: root.to_path_buf(),
-            expected: "one table with the columns filename and category".into(),
-            found: names.join(", "),
-            next: "Name the one you mean in the Config cell (metadata_path), or call it metadata.csv.".into(),
-        });
-    }
-    Ok(tables.pop())
 }

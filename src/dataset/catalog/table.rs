@@ -89,6 +89,22 @@ impl Columns {
     }
 }
 
+/// Columns of the same meaning as one that is read, in words: whoever has both may mean the other.
+fn unread(columns: &Columns, headers: &csv::StringRecord) -> Vec<String> {
+    let mut unread = Vec::new();
+    for role in [FILENAME, CATEGORY, FOLD] {
+        let (name, others) = COLUMNS[role];
+        let Some(taken) = columns.0[role] else { continue };
+        for (place, header) in headers.iter().enumerate() {
+            let lower = header.trim().to_lowercase();
+            if place != taken && (lower == name || others.contains(&lower.as_str())) {
+                unread.push(format!("{header} (for {name}, {} is read)", &headers[taken]));
+            }
+        }
+    }
+    unread
+}
+
 /// What belongs to one line: the clip, and its fold and target as they are written.
 struct Entry {
     line: u64,
@@ -176,6 +192,10 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
     if !renamed.is_empty() {
         notes.push(format!("columns taken: {}", renamed.join(", ")));
     }
+    let unread = unread(&columns, &headers);
+    if !unread.is_empty() {
+        notes.push(format!("columns passed over: {}", unread.join(", ")));
+    }
 
     let has_fold = columns.has(FOLD);
     let mut entries = Vec::new();
@@ -223,7 +243,12 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         return Err(table.error(
             None,
             "clips of two classes or more",
-            format!("{num_classes} in {} rows", clips.len()),
+            format!(
+                "{num_classes} in {} rows by the column {}, of {}",
+                clips.len(),
+                columns.0[CATEGORY].map_or("category", |place| &headers[place]),
+                headers.iter().collect::<Vec<_>>().join(", ")
+            ),
         ));
     }
     if !has_fold {

@@ -25,6 +25,9 @@ const OFFSET: f64 = 0.1;
 const FEW: usize = 5;
 /// The largest class over the smallest that is told.
 const UNEVEN: f64 = 3.0;
+/// What programs write into a table where there is no value, in lower case.
+const NO_LABELS: [&str; 6] = ["nan", "na", "n/a", "#n/a", "null", "none"];
+
 /// What a look at every recording of a data set found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkup {
@@ -158,6 +161,13 @@ fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
         &format!("classes with fewer than {FEW} clips"),
         "So few tell little, in training and in the score.",
         "Add recordings.",
+    );
+    tell(
+        which(&|class| NO_LABELS.contains(&labels[class].trim().to_lowercase().as_str())),
+        Severity::Warning,
+        "classes named as programs write that there is no label",
+        "Recordings without a label are learned as if they had one in common.",
+        "Give them their labels, remove them, or call the class something else if it is one.",
     );
     let mut forms: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for label in &labels {
@@ -329,6 +339,8 @@ mod tests {
         let expected =
             ["classes with a single source: hiss", "classes of 1 clips (hiss) beside classes of 6 (bark, rain)"];
         assert_eq!(whats(&found), expected);
+        let found = rows(&[("x.wav", "NaN"), ("y.wav", "NaN")]);
+        assert!(whats(&found).contains(&"classes named as programs write that there is no label: NaN"), "{found:?}");
         let found =
             rows(&[("x.wav", "cafe\u{301}"), ("y.wav", "cafe\u{301}"), ("z.wav", "caf\u{e9}"), ("w.wav", "caf\u{e9}")]);
         assert!(whats(&found).iter().any(|what| what.contains("form of their letters")), "{found:?}");

@@ -112,9 +112,14 @@ pub(super) fn find_samples(source: &mut BufReader<impl Source>, len: u64, path: 
             b"ds64" if (16..=MAX_CHUNK_LEN).contains(&body_len) => Some(&mut ds64),
             _ => None,
         };
-        if let Some(body) = kept {
-            body.resize(body_len as usize, 0);
-            read_exact(source, body, len, path)?;
+        if let Some(kept) = kept {
+            let mut body = vec![0; body_len as usize];
+            read_exact(source, &mut body, len, path)?;
+            if !kept.is_empty() && *kept != body {
+                let name = String::from_utf8_lossy(&header[..4]).trim_end().to_owned();
+                return Err(refuse(path, Some(at), format!("one {name} chunk"), "another that contradicts the first"));
+            }
+            *kept = body;
         } else {
             source.seek_relative(body_len as i64).map_err(Error::io("read", path))?;
         }
@@ -141,6 +146,13 @@ pub(super) fn find_samples(source: &mut BufReader<impl Source>, len: u64, path: 
             let end = end_of_sound(source, data_start, len).map_err(Error::io("read", path))?;
             source.seek(SeekFrom::Start(data_start)).map_err(Error::io("read", path))?;
             data_len.min(end - data_start)
+        }
+        Some(data_len) if data_len + 8 < there => {
+            if let Some(at) = further_samples(source, data_start + data_len, len).map_err(Error::io("read", path))? {
+                return Err(refuse(path, Some(at), "all samples in one data chunk", "another data chunk"));
+            }
+            source.seek(SeekFrom::Start(data_start)).map_err(Error::io("read", path))?;
+            data_len
         }
         Some(data_len) => data_len,
         None => {
@@ -178,6 +190,27 @@ fn data_len(claimed: u64, there: u64, data_start: u64, riff_end: u64) -> Option<
         _ if claimed >= UNKNOWN_LEN || riff_end == data_start + there => Some(there),
         _ => None,
     }
+}
+
+/// Where another chunk of samples begins in what lies behind the samples: without it the recording would be shorter than it is, and nobody told.
+/// Anything but chunks ends the search.
+fn further_samples(source: &mut BufReader<impl Source>, end: u64, len: u64) -> std::io::Result<Option<u64>> {
+    let mut at = end;
+    while at + 8 < len {
+        let position = source.stream_position()?;
+        source.seek_relative(at as i64 - position as i64)?;
+        if at % 2 == 1 && source.fill_buf()?.first() == Some(&0) {
+            at += 1;
+            continue;
+        }
+        let mut header = [0; 8];
+        source.read_exact(&mut header)?;
+        if &header[..4] == b"data" {
+            return Ok(Some(at));
+        }
+        at += 8 + u64::from(u32_at(&header, 4));
+    }
+    Ok(None)
 }
 
 fn read_exact(source: &mut impl Read, bytes: &mut [u8], len: u64, path: &Path) -> Result<()> {
