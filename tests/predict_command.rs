@@ -313,6 +313,23 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
         files
     };
     assert_eq!(files(&again), files(&whole));
+    // A recording that has changed is heard again, and what was said of the one before it goes.
+    let of = |name: &str| -> Vec<Value> {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["file"] == name).collect()
+    };
+    let deep: Vec<_> = files(&whole).into_iter().filter(|name| name.contains("deep")).collect();
+    let before = of(&deep[0]);
+    let Waveform { samples, sample_rate } = sound();
+    let half = Waveform { samples: samples[..samples.len() / 2].to_vec(), sample_rate };
+    write_wav(&dir.path().join(&deep[0]), &half).unwrap();
+    let output = run(&[]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of those in it have changed since"), "{output:?}");
+    let after = of(&deep[0]);
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert!(after[0]["duration_s"] != before[0]["duration_s"] && after[0]["stamp"] != before[0]["stamp"]);
+    assert_eq!(files(&fs::read_to_string(&path).unwrap()), files(&whole));
     // Results of other settings are not mixed with these, and what is no such file is left alone.
     for (text, arguments) in [(again.as_str(), &["--top", "2"][..]), ("my notes\n", &[]), ("{\"a\":1}\n", &[])] {
         fs::write(&path, text).unwrap();

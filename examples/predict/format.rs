@@ -81,6 +81,14 @@ struct EventRow<'a> {
     error: &'a str,
 }
 
+/// What is said of a recording, with what tells it from another of its name.
+#[derive(Serialize)]
+struct Kept<'a, T> {
+    #[serde(flatten)]
+    said: &'a T,
+    stamp: String,
+}
+
 /// One that was not.
 #[derive(Serialize)]
 struct Unread<'a> {
@@ -111,13 +119,15 @@ pub struct Writer<W> {
     pub events: Option<f32>,
     /// The highest frequency that is heard, in Hz.
     pub highest_hz: f32,
+    /// What tells the recording at hand from another of its name, for results that are kept.
+    pub stamp: Option<String>,
     pub output: W,
     has_header: bool,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(format: Format, top: usize, output: W) -> Self {
-        Writer { format, top, events: None, highest_hz: 0.0, output, has_header: false }
+        Writer { format, top, events: None, highest_hz: 0.0, stamp: None, output, has_header: false }
     }
 
     pub fn tell(&mut self, said: Said, is_whole: bool) -> io::Result<()> {
@@ -223,7 +233,10 @@ impl<W: Write> Writer<W> {
     }
 
     fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.output, value)?;
+        match self.stamp.take() {
+            None => serde_json::to_writer(&mut self.output, value)?,
+            Some(stamp) => serde_json::to_writer(&mut self.output, &Kept { said: value, stamp })?,
+        }
         self.output.write_all(b"\n")?;
         self.output.flush()
     }

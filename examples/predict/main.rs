@@ -238,6 +238,9 @@ impl Arguments {
         if !results.done.is_empty() {
             eprintln!("predict: {} recordings are in {} already", results.done.len(), path.display());
         }
+        if results.n_changed > 0 {
+            eprintln!("predict: {} of those in it have changed since, and are heard again", results.n_changed);
+        }
         Ok((results.done, Box::new(results.file)))
     }
 }
@@ -342,6 +345,8 @@ impl<W: Write> Run<W> {
         if self.done.contains(path) {
             return Ok(());
         }
+        // Before it is heard: what is written to it meanwhile makes it another.
+        let stamp = self.is_kept.then(|| results::stamp(path)).flatten();
         let said = match path == Path::new(STANDARD_INPUT) {
             true => read_pipe(io::stdin().lock(), path).and_then(|waveform| self.heard(&waveform, path)),
             // `/dev/stdin`, `<(…)` of a shell, a named pipe.
@@ -360,7 +365,10 @@ impl<W: Write> Run<W> {
             }
         };
         match said {
-            Ok((said, true)) => self.writer.tell(said, true),
+            Ok((said, true)) => {
+                self.writer.stamp = stamp;
+                self.writer.tell(said, true)
+            }
             Ok((said, false)) => self.tell_stopped(said, path),
             Err(error) => self.tell_failed(path, &error),
         }

@@ -1,9 +1,10 @@
 //! A file of results that a later run goes on with.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 
@@ -11,47 +12,66 @@ use serde_json::Value;
 pub struct Results {
     /// Takes further lines.
     pub file: File,
-    /// Recordings that have theirs.
+    /// Recordings that have theirs, and are still what they were.
     pub done: HashSet<PathBuf>,
+    /// How many have changed since, and lost them.
+    pub n_changed: usize,
+}
+
+/// What tells a file from another that comes to lie in its place: its length, and when it was last written to. None of what is no file.
+pub fn stamp(path: &Path) -> Option<String> {
+    let file = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{} bytes, {}.{:09} s", file.len(), modified.as_secs(), modified.subsec_nanos()))
 }
 
 impl Results {
-    /// Opens the file, or makes it, for results that come about as `made` tells. What an interrupted run left of a line is cut off; what was said
-    /// before stays.
+    /// Opens the file, or makes it, for results that come about as `made` tells. What an interrupted run left of a line goes, and so does what
+    /// was said of a recording that is no longer what it was; the rest stays.
     pub fn open(path: &Path, made: &Value) -> Result<Self, String> {
         let told = |error: io::Error| format!("{}: {error}", path.display());
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(told)?;
-        let (mut done, mut whole, mut first) = (HashSet::new(), 0, None);
-        let mut lines = BufReader::new(&file);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).map_err(told)? > 0 && line.ends_with(b"\n") {
-            let said: Value = serde_json::from_slice(&line).map_err(|_| {
-                format!("{}: expected lines of JSON that --out wrote, found others; name another file", path.display())
-            })?;
-            whole += line.len() as u64;
-            line.clear();
-            match first {
-                None => first = Some(said),
-                // What could not be read is tried again.
-                Some(_) if said.get("error").is_none() => done.extend(said["file"].as_str().map(PathBuf::from)),
-                Some(_) => {}
+        let (mut done, mut kept, mut n_changed, mut is_new) = (HashSet::new(), Vec::new(), 0, true);
+        match File::open(path) {
+            Ok(file) => {
+                let (mut lines, mut line) = (BufReader::new(file), Vec::new());
+                while lines.read_until(b'\n', &mut line).map_err(told)? > 0 && line.ends_with(b"\n") {
+                    let said: Value = serde_json::from_slice(&line).map_err(|_| {
+                        format!(
+                            "{}: expected lines of JSON that --out wrote, found others; name another file",
+                            path.display()
+                        )
+                    })?;
+                    if std::mem::take(&mut is_new) {
+                        if said != *made {
+                            return Err(format!(
+                                "{}: expected results made as {made}, found such made as {said}; name another file",
+                                path.display()
+                            ));
+                        }
+                    } else if let (Some(name), Some(then)) = (said["file"].as_str(), said["stamp"].as_str()) {
+                        // What could not be read has no stamp, and is tried again; so has what came through a pipe.
+                        if stamp(Path::new(name)).is_some_and(|now| now != then) {
+                            n_changed += 1;
+                            line.clear();
+                            continue;
+                        }
+                        done.insert(PathBuf::from(name));
+                    }
+                    kept.append(&mut line);
+                }
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(told(error)),
         }
-        match &first {
-            None if whole == 0 => {
-                file.set_len(0).map_err(told)?;
-                writeln!(file, "{made}").map_err(told)?;
-            }
-            Some(found) if found == made => file.set_len(whole).map_err(told)?,
-            found => {
-                let found = found.as_ref().unwrap_or(&Value::Null);
-                return Err(format!(
-                    "{}: expected results made as {made}, found such made as {found}; name another file",
-                    path.display()
-                ));
-            }
+        if is_new {
+            kept = format!("{made}\n").into_bytes();
         }
-        file.seek(SeekFrom::End(0)).map_err(told)?;
-        Ok(Results { file, done })
+        // Left alone where all of it stays: another program may be reading it.
+        if !fs::metadata(path).is_ok_and(|file| file.len() == kept.len() as u64) {
+            let beside = path.with_added_extension("part");
+            fs::write(&beside, kept).and_then(|()| fs::rename(&beside, path)).map_err(told)?;
+        }
+        let file = OpenOptions::new().append(true).open(path).map_err(told)?;
+        Ok(Results { file, done, n_changed })
     }
 }
