@@ -341,6 +341,21 @@ fn files_are_found_below_their_folds_and_in_another_form_of_unicode() {
 }
 
 #[test]
+fn files_are_found_in_another_case_where_one_alone_can_be_meant() {
+    let case = Case::new();
+    let root = case.sounds(&["s/a.WAV", "s/Sub/B.wav", "s/c.wav", "s/d.wav", "s/D.WAV", "s/e.wav"]);
+    case.write(
+        "s/list.csv",
+        "filename,category\nA.wav,dog\nsub/b.WAV,dog\nc.wav,rain\nD.wav,rain\nE.wav,dog\ne.wav,rain\n",
+    );
+    let catalog = Catalog::open(&root).unwrap();
+    // Two files could be D.wav, and e.wav has a row of its own.
+    assert_eq!(files(&catalog), ["a.WAV", "Sub/B.wav", "c.wav", "D.wav", "E.wav", "e.wav"]);
+    let labels: Vec<&str> = catalog.clips.iter().map(|clip| &*clip.category).collect();
+    assert_eq!(labels, ["dog", "dog", "rain", "rain", "dog", "rain"]);
+}
+
+#[test]
 fn all_rows_of_a_table_decide_where_its_files_are() {
     let case = Case::new();
     let table = "filename,category\n1.wav,bark\n2.wav,bark\n3.wav,rain\n4.wav,rain\n";

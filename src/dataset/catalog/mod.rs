@@ -35,9 +35,6 @@ pub(crate) use tables::other_tables;
 pub use walk::{AUDIO_EXTENSIONS, Faults, PASSED_OVER_EXTENSIONS, Walk, audio_files, passed_over};
 pub(crate) use walk::{has_extension, is_audio};
 
-/// The table of a data set in the layout of ESC-50.
-const ESC50_TABLE: &str = "meta/esc50.csv";
-
 /// The clips of a data set, in the order of its table (or of their paths).
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -67,7 +64,7 @@ impl Catalog {
     pub fn from_esc50(root: &Path) -> Result<Self> {
         let audio_dir = root.join("audio");
         let table::Found { clips, notes, folds_made } =
-            table::read(&root.join(ESC50_TABLE), &audio_dir, table::Layout::Esc50)?;
+            table::read(&root.join(tables::ESC50_TABLE), &audio_dir, table::Layout::Esc50)?;
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
         let name = if lower.starts_with("esc-50") || lower.starts_with("esc50") { "esc50".into() } else { folder };
@@ -118,7 +115,7 @@ impl Catalog {
     /// # Errors
     /// Those of the layout found; [`Error::Dataset`] when several tables could be meant.
     pub fn open(root: &Path) -> Result<Self> {
-        if root.join(ESC50_TABLE).is_file() {
+        if root.join(tables::ESC50_TABLE).is_file() {
             return Self::from_esc50(root);
         }
         let Some(csv) = tables::find(root)? else {
@@ -129,7 +126,7 @@ impl Catalog {
 
     /// Reads a table with the recordings beside it or in one of the usual folders there (`audio`, `clips`, `wav`, `wavs`, `sounds`,
     /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there, and so is one whose
-    /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode. Where the table's folder has
+    /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode or in other capitals. Where the table's folder has
     /// no recording at all, the folder around it is meant, as in FSD50K.
     ///
     /// # Errors

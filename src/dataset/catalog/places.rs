@@ -61,14 +61,19 @@ pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<PathBuf> {
     if places.iter().all(Option::is_some) && places.iter().flatten().all(|folder| *folder == home) {
         return Ok(root.join(home));
     }
-    let by_end = match places.iter().all(Option::is_some) {
-        true => HashMap::new(),
-        false => ends_of_paths(&audio_files(root)?.files),
+    // As it is written first, then in any case.
+    let forms: [fn(&str) -> String; 2] = [|name| name.nfc().collect(), |name| name.to_lowercase().nfc().collect()];
+    let by_end: Vec<_> = match places.iter().all(Option::is_some) {
+        true => Vec::new(),
+        false => {
+            let files = audio_files(root)?.files;
+            forms.into_iter().map(|form| (form, ends_of_paths(&files, form))).collect()
+        }
     };
     let found = |clip: &Clip, place: Option<&str>| match place {
         Some("") => None,
         Some(folder) => Some(format!("{folder}/{}", clip.filename)),
-        None => by_end.get(&clip.filename.nfc().collect::<String>()).cloned().flatten(),
+        None => by_end.iter().find_map(|(form, by_end)| by_end.get(&form(&clip.filename)).cloned().flatten()),
     };
     let mut found: Vec<Option<String>> = clips.iter().zip(&places).map(|(clip, place)| found(clip, *place)).collect();
     // A file that two rows lead to is neither's by the end of its path alone: it would stand there twice, under two labels.
@@ -92,13 +97,12 @@ pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-/// The file whose path ends in a name, for every end of every path, with Unicode composed, with its extension and without; `None` where
-/// several do.
-fn ends_of_paths(files: &[String]) -> HashMap<String, Option<String>> {
+/// The file whose path ends in a name, for every end of every path in a form, with its extension and without; `None` where several do.
+fn ends_of_paths(files: &[String], form: fn(&str) -> String) -> HashMap<String, Option<String>> {
     let mut found: HashMap<String, Option<String>> = HashMap::new();
     for file in files {
-        let composed: String = file.nfc().collect();
-        for path in [composed.as_str(), stem(&composed)] {
+        let formed = form(file);
+        for path in [formed.as_str(), stem(&formed)] {
             let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]).chain([path]);
             for end in ends {
                 found.entry(end.to_owned()).and_modify(|other| *other = None).or_insert_with(|| Some(file.clone()));

@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::table;
 use super::walk::has_extension;
-use super::{ESC50_TABLE, table};
 use crate::error::{Error, Result};
 
+/// The table of a data set in the layout of ESC-50.
+pub(super) const ESC50_TABLE: &str = "meta/esc50.csv";
 /// Extensions of tables, in lower case.
 const EXTENSIONS: [&str; 2] = ["csv", "tsv"];
 /// Extensions of what people keep tables in that are not read here.
