@@ -7,7 +7,7 @@ mod demo_data;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use audio_transformer::audio::{Waveform, write_wav};
+use audio_transformer::audio::{self, Waveform, write_wav};
 use audio_transformer::config::{Config, DataSource};
 use audio_transformer::internals::training::observe::Observer;
 use audio_transformer::internals::training::paths;
@@ -548,4 +548,49 @@ fn folders_that_hold_something_else_are_refused_by_name() {
     }
     let message = Pretrained::open(dir.path(), Device::Cpu).err().unwrap().to_string();
     assert!(message.contains("preprocessor_config.json"), "{message}");
+}
+
+#[test]
+fn a_recording_that_is_heard_twice_is_told_as_far_as_it_was_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.wav");
+    // Silence, something faint, and behind it something so loud that what was before has to be heard once more.
+    let mut samples: Vec<f32> =
+        (0..40 * 16_000).map(|n| 0.5 * (n as f32 * 0.37).sin() * (n as f32 * 1e-3).cos()).collect();
+    samples[..64_000].fill(0.0);
+    samples[64_000..200_000].iter_mut().for_each(|sample| *sample *= 1e-3);
+    write_wav(&path, &Waveform { samples, sample_rate: 16_000 }).unwrap();
+    let samples = audio::read(&path).unwrap().samples;
+    let mut listener = Listener::open(small_ced(dir.path()), Device::Cpu).unwrap();
+    let mut until = |calls: usize| {
+        let mut shares = Vec::new();
+        let (prediction, is_whole) = listener
+            .predict_file_while(&path, &mut |share| {
+                shares.push(share);
+                shares.len() < calls
+            })
+            .unwrap();
+        (prediction, is_whole, shares)
+    };
+    let (whole, is_whole, shares) = until(usize::MAX);
+    let first = 1 + shares.windows(2).position(|pair| pair[1] < pair[0]).expect("it comes twice");
+    assert!(is_whole && whole.duration_s == 40.0 && shares.len() == 2 * first);
+    for calls in [first - 2, first + first / 2] {
+        let (told, is_whole, shares) = until(calls);
+        assert!(!is_whole && shares.len() == calls, "nobody is asked again");
+        let n_samples = (told.duration_s * 16_000.0).round() as usize;
+        let share = shares[calls - 1];
+        assert!((told.duration_s / 40.0 - share).abs() < 0.06, "{} s at {share}", told.duration_s);
+        if calls < first {
+            // As if the file had ended there.
+            let beginning = Waveform { samples: samples[..n_samples].to_vec(), sample_rate: 16_000 };
+            let expected = until_end(&mut Listener::open(small_ced(dir.path()), Device::Cpu).unwrap(), &beginning);
+            assert_eq!((told.ranked, told.timeline.len()), expected);
+        }
+    }
+}
+
+fn until_end(listener: &mut Listener, waveform: &Waveform) -> (Vec<(String, f32)>, usize) {
+    let prediction = listener.predict(waveform, Path::new("beginning")).unwrap();
+    (prediction.ranked, prediction.timeline.len())
 }

@@ -24,6 +24,8 @@ pub(super) struct Ear<'a> {
     /// Is told how much of a file was read, 0 to 1, and whether to go on.
     go_on: Option<&'a mut dyn FnMut(f64) -> bool>,
     stopped: bool,
+    /// How many samples to hear at most: those of the reading that was stopped, where they have to come once more.
+    most: u64,
     /// Nothing before the recording begins.
     under_way: Option<UnderWay>,
 }
@@ -46,7 +48,7 @@ pub(super) struct Sound {
 
 impl<'a> Ear<'a> {
     pub fn new(network: &'a mut Pretrained, resampler: &'a mut FeatureExtractor) -> Self {
-        Ear { network, resampler, loudest: None, go_on: None, stopped: false, under_way: None }
+        Ear { network, resampler, loudest: None, go_on: None, stopped: false, most: u64::MAX, under_way: None }
     }
 
     /// Hears a recording in memory.
@@ -97,6 +99,8 @@ impl<'a> Ear<'a> {
             End::Heard(heard) => Some(Sound { heard, duration_s, loudest_dbfs: loudness.loudest_dbfs() }),
             End::Again(power) => {
                 self.loudest = Some(power);
+                // What was heard until then is told, and nobody is asked a second time.
+                self.most = if self.stopped { n_samples } else { u64::MAX };
                 None
             }
         })
@@ -124,7 +128,12 @@ impl Listen for Ear<'_> {
     }
 
     fn follow(&mut self, share: f64) -> Result<()> {
-        if self.go_on.as_mut().is_none_or(|go_on| go_on(share)) {
+        let heard = self.under_way.as_ref().map_or(0, |under_way| under_way.n_samples);
+        let goes_on = match self.stopped {
+            true => heard < self.most,
+            false => self.go_on.as_mut().is_none_or(|go_on| go_on(share)),
+        };
+        if goes_on {
             return Ok(());
         }
         self.stopped = true;
