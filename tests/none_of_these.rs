@@ -125,8 +125,14 @@ fn silence_around_a_sound_changes_nothing_of_what_is_said_of_it() {
     let mut released = Classifier::released().unwrap();
     let alone = released.predict(&at_rate(&sound), path).unwrap();
     let around = released.predict(&at_rate(&with_silence), path).unwrap();
-    assert_eq!((&alone.ranked, alone.standing), (&around.ranked, around.standing));
-    assert_eq!(released.embedding(&at_rate(&sound)).unwrap(), released.embedding(&at_rate(&with_silence)).unwrap());
+    // One window goes through the network by itself, and then with silent ones: some processors sum in another order where they are several.
+    assert_eq!((alone.name(), alone.standing), (around.name(), around.standing));
+    for ((label, alone), (same, around)) in alone.ranked.iter().zip(&around.ranked) {
+        assert!(label == same && (alone - around).abs() < 1e-6, "{label} {alone}, {same} {around}");
+    }
+    let [alone, silent] = [&sound, &with_silence].map(|sound| released.embedding(&at_rate(sound)).unwrap());
+    let largest = alone.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    assert!(alone.iter().zip(&silent).all(|(alone, silent)| (alone - silent).abs() < 1e-6 * largest));
     let standings: Vec<bool> = around.timeline.iter().map(|window| window.standing == Standing::Silent).collect();
     assert_eq!(standings, [false, true, true, true, true, true]);
     // The same of a network from elsewhere, of whose pieces the first alone sounds.

@@ -104,11 +104,12 @@ fn the_same_network_lies_beside_it_as_onnx() {
     if std::env::var_os(RENEW_VARIABLE).is_some() {
         fs::copy(&exported, &beside).unwrap();
     }
-    // Folding a batch norm into a convolution rounds as the processor does: the same to the last digits, not to the byte.
+    // Folding a batch norm into a convolution rounds as the processor does: the same to the last digits, not to the byte. On one with AVX-512
+    // 98.8 % of the bytes were the same; of a network with other weights a twentieth would be. What it answers is held to further down.
     let (ours, shipped) = (fs::read(&exported).unwrap(), fs::read(&beside).unwrap());
     assert_eq!(ours.len(), shipped.len(), "RENEW_GOLDEN=1 cargo test --test released writes it anew");
     let same = ours.iter().zip(&shipped).filter(|(a, b)| a == b).count();
-    assert!(same as f64 > 0.99 * ours.len() as f64, "{same} of {} bytes", ours.len());
+    assert!(same as f64 > 0.95 * ours.len() as f64, "{same} of {} bytes", ours.len());
 }
 
 /// What `tests/onnx.rs` holds the network without libtorch to: sounds by their numbers, and the answers of the one with it.
