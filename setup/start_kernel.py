@@ -1,6 +1,7 @@
 """Starts the Rust kernel for Jupyter: `start_kernel.py EVCXR_JUPYTER CONNECTION_FILE`.
 
-What Jupyter does not do by itself: the path on which libtorch is found at run time; one kernel per build folder (two
+What Jupyter does not do by itself: the path on which libtorch is found at run time; a cargo that keeps the versions of
+Cargo.lock (kernel_bin); one kernel per build folder (two
 would overwrite each other's code); one client per channel, which relay.py is; an end together with the program that
 started it, and for the kernel's own child, which runs the cells, an end together with the kernel (it would go on to the
 end of its cell, minutes maybe).
@@ -13,6 +14,7 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +39,7 @@ def main(binary: str, connection_file: str) -> None:
     if libtorch := os.environ.get("LIBTORCH"):
         name = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
         os.environ[name] = os.pathsep.join(filter(None, [f"{libtorch}/lib", os.environ.get(name)]))
+    find_cargo_first_here()
     if Path("evcxr.toml").exists():
         lock = take_folder(Path("target", "evcxr"), WAIT_S)
         if lock is None:
@@ -48,6 +51,18 @@ def main(binary: str, connection_file: str) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.execv(binary, [binary, "--control_file", relayed(connection_file)])
+
+
+def find_cargo_first_here() -> None:
+    """Lets the kernel find the cargo in kernel_bin, and that one the true cargo."""
+    rustup, cargo = shutil.which("rustup"), shutil.which("cargo")
+    if rustup:
+        found = subprocess.run([rustup, "which", "cargo"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        cargo = found.stdout.strip() if found.returncode == 0 else cargo
+    if cargo:
+        own = str(Path(__file__).resolve().with_name("kernel_bin"))
+        os.environ.update(KERNEL_CARGO=cargo, KERNEL_RUSTUP=rustup or "")
+        os.environ["PATH"] = os.pathsep.join(filter(None, [own, os.environ.get("PATH")]))
 
 
 def relayed(connection_file: str) -> str:

@@ -6,9 +6,12 @@ Needs the set-up (`make setup`); the cells' data lies under target/test-kernel.
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -59,17 +62,53 @@ class OneKernel(unittest.TestCase):
         return len(self.history())
 
 
+def new_versions() -> set[tuple[str, str]]:
+    """What the kernel builds that does not stand in the project's lock file."""
+
+    def versions(lock: Path) -> set[tuple[str, str]]:
+        text = lock.read_text(encoding="utf-8")
+        return set(re.findall(r'^name = "(.+)"\nversion = "(.+)"$', text, re.MULTILINE))
+
+    taken = versions(ROOT / "target" / "evcxr" / "Cargo.lock")
+    assert len(taken) > 100, taken
+    return taken - versions(ROOT / "Cargo.lock")
+
+
 class Versions(OneKernel):
     """What is built for the tests serves the notebook."""
 
     def test_the_kernel_takes_the_versions_of_the_projects_lock_file(self) -> None:
-        def versions(lock: Path) -> set[tuple[str, str]]:
-            text = lock.read_text(encoding="utf-8")
-            return set(re.findall(r'^name = "(.+)"\nversion = "(.+)"$', text, re.MULTILINE))
+        self.assertEqual(new_versions(), {("ctx", "1.0.0")})
 
-        taken = versions(ROOT / "target" / "evcxr" / "Cargo.lock")
-        self.assertGreater(len(taken), 100)
-        self.assertEqual(taken - versions(ROOT / "Cargo.lock"), {("ctx", "1.0.0")})
+
+class KeptVersions(unittest.TestCase):
+    """What stands between the kernel and cargo."""
+
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+        self.folder = Path(self.dir.name)
+        true_cargo = self.folder / "true-cargo"
+        true_cargo.write_text('#!/bin/sh\necho "$*" > asked\necho forgotten > Cargo.lock\nexit 3\n')
+        true_cargo.chmod(0o755)
+        self.env = {**os.environ, "KERNEL_CARGO": str(true_cargo)}
+
+    def ask(self, package: str, *words: str) -> str:
+        """The lock file after cargo was asked about a package."""
+        (self.folder / "Cargo.toml").write_text(f'[package]\nname = "{package}"\n')
+        (self.folder / "Cargo.lock").write_text("kept\n")
+        command = [ROOT / "setup" / "kernel_bin" / "cargo", *words]
+        self.assertEqual(subprocess.run(command, cwd=self.folder, env=self.env, check=False).returncode, 3)
+        self.assertEqual((self.folder / "asked").read_text(), " ".join(words) + "\n")
+        return (self.folder / "Cargo.lock").read_text()
+
+    def test_asking_about_one_dependency_forgets_no_version(self) -> None:
+        words = ("metadata", "--format-version=1")
+        self.assertEqual(self.ask("evcxr_dummy_validate_dep", *words), "kept\n")
+        self.assertEqual(self.ask("evcxr_dummy_validate_dep", "--offline", *words), "kept\n")
+        self.assertEqual(self.ask("ctx", *words), "forgotten\n")
+        self.assertEqual(self.ask("evcxr_dummy_validate_dep", "build"), "forgotten\n")
+        self.assertFalse((self.folder / "Cargo.lock.kept").exists())
 
 
 class OwnCells(OneKernel):
@@ -77,6 +116,7 @@ class OwnCells(OneKernel):
 
     def test_a_cell_that_calls_tch_itself_works_beside_the_crate(self) -> None:
         self.cells.run(':dep tch = "0.26"')
+        self.assertEqual(new_versions(), {("ctx", "1.0.0")})
         self.cells.run("let values = tch::Tensor::from_slice(&[1.0f64, 2.0, 3.5]);")
         shown = self.cells.run("(&values * 2.0).sum(tch::Kind::Double).double_value(&[])")
         self.assertIn("13", shown)
