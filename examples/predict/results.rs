@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -30,9 +31,12 @@ impl Results {
     /// was said of a recording that is no longer what it was; the rest stays.
     pub fn open(path: &Path, made: &Value) -> Result<Self, String> {
         let told = |error: io::Error| format!("{}: {error}", path.display());
-        let (mut done, mut kept, mut n_changed, mut is_new) = (HashSet::new(), Vec::new(), 0, true);
+        let (mut done, mut n_changed) = (HashSet::new(), 0);
+        // Which bytes stay: all of a file of a million lines need not be in memory for that.
+        let (mut kept, mut at, mut len): (Vec<Range<u64>>, u64, u64) = (Vec::new(), 0, 0);
         match File::open(path) {
             Ok(file) => {
+                len = file.metadata().map_err(told)?.len();
                 let (mut lines, mut line) = (BufReader::new(file), Vec::new());
                 while lines.read_until(b'\n', &mut line).map_err(told)? > 0 && line.ends_with(b"\n") {
                     let said: Value = serde_json::from_slice(&line).map_err(|_| {
@@ -41,37 +45,54 @@ impl Results {
                             path.display()
                         )
                     })?;
-                    if std::mem::take(&mut is_new) {
-                        if said != *made {
-                            return Err(format!(
-                                "{}: expected results made as {made}, found such made as {said}; name another file",
-                                path.display()
-                            ));
-                        }
-                    } else if let (Some(name), Some(then)) = (said["file"].as_str(), said["stamp"].as_str()) {
-                        // What could not be read has no stamp, and is tried again; so has what came through a pipe.
-                        if stamp(Path::new(name)).is_some_and(|now| now != then) {
-                            n_changed += 1;
-                            line.clear();
-                            continue;
-                        }
-                        done.insert(PathBuf::from(name));
+                    let end = at + line.len() as u64;
+                    let mut stays = true;
+                    if at == 0 && said != *made {
+                        return Err(format!(
+                            "{}: expected results made as {made}, found such made as {said}; name another file",
+                            path.display()
+                        ));
                     }
-                    kept.append(&mut line);
+                    // What could not be read has no stamp, and is tried again; so has what came through a pipe.
+                    if let (Some(name), Some(then)) = (said["file"].as_str(), said["stamp"].as_str()) {
+                        stays = stamp(Path::new(name)).is_none_or(|now| now == then);
+                        match stays {
+                            true => _ = done.insert(PathBuf::from(name)),
+                            false => n_changed += 1,
+                        }
+                    }
+                    match kept.last_mut().filter(|last| last.end == at) {
+                        Some(last) if stays => last.end = end,
+                        _ if stays => kept.push(at..end),
+                        _ => {}
+                    }
+                    at = end;
+                    line.clear();
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(told(error)),
         }
-        if is_new {
-            kept = format!("{made}\n").into_bytes();
-        }
         // Left alone where all of it stays: another program may be reading it.
-        if !fs::metadata(path).is_ok_and(|file| file.len() == kept.len() as u64) {
+        if kept.len() != 1 || kept[0].end != len {
             let beside = path.with_added_extension("part");
-            fs::write(&beside, kept).and_then(|()| fs::rename(&beside, path)).map_err(told)?;
+            write_kept(path, &beside, &kept, made).and_then(|()| fs::rename(&beside, path)).map_err(told)?;
         }
         let file = OpenOptions::new().append(true).open(path).map_err(told)?;
         Ok(Results { file, done, n_changed })
     }
+}
+
+/// What stays of a file of results; of one that has nothing yet, its first line.
+fn write_kept(path: &Path, beside: &Path, kept: &[Range<u64>], made: &Value) -> io::Result<()> {
+    let mut to = File::create(beside)?;
+    if kept.is_empty() {
+        return writeln!(to, "{made}");
+    }
+    let mut from = File::open(path)?;
+    for Range { start, end } in kept {
+        from.seek(SeekFrom::Start(*start))?;
+        io::copy(&mut (&from).take(end - start), &mut to)?;
+    }
+    Ok(())
 }
