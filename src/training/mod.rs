@@ -20,7 +20,7 @@ pub mod optim;
 pub mod loss;
 #[cfg(feature = "torch")]
 pub mod loss_scale;
-#[cfg(feature = "distributed")]
+#[cfg(all(feature = "distributed", feature = "internals"))]
 pub mod autocast;
 pub mod calibration;
 pub mod described;

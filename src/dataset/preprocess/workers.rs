@@ -52,16 +52,19 @@ fn by_chance(catalog: &Catalog, mut recordings: Vec<u32>) -> Vec<u32> {
 /// the rest, what has changed since, is cut anew.
 fn missing_shards(config: &Config, catalog: &Catalog, missing: impl Fn(&u32) -> bool) -> Vec<Vec<u32>> {
     let all = 0..catalog.clips.len() as u32;
-    if !all.clone().any(|index| missing(&index)) {
-        return Vec::new();
-    }
-    let order = by_chance(catalog, all.collect());
-    let (mut shards, mut rest) = (Vec::new(), Vec::new());
-    for shard in order.chunks(per_shard(config, order.len())) {
-        let missing: Vec<u32> = shard.iter().copied().filter(|index| missing(index)).collect();
-        match missing.len() == shard.len() {
-            true => shards.push(missing),
-            false => rest.extend(missing),
+    let (mut shards, mut rest): (Vec<_>, Vec<u32>) = (Vec::new(), all.clone().filter(&missing).collect());
+    let n_whole = per_shard(config, all.len());
+    if rest.len() < n_whole {
+        // No shard is missing whole.
+        rest = by_chance(catalog, rest);
+    } else {
+        rest.clear();
+        for shard in by_chance(catalog, all.collect()).chunks(n_whole) {
+            let missing: Vec<u32> = shard.iter().copied().filter(&missing).collect();
+            match missing.len() == shard.len() {
+                true => shards.push(missing),
+                false => rest.extend(missing),
+            }
         }
     }
     shards.extend(rest.chunks(per_shard(config, rest.len())).map(<[u32]>::to_vec));
