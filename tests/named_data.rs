@@ -233,6 +233,184 @@ fn a_table_that_cannot_be_taken_is_named_with_what_it_is() {
     );
 }
 
+/// Refused with these words in its message.
+#[track_caller]
+fn refused(result: audio_transformer::Result<Catalog>, words: &[&str]) {
+    let message = result.map(|catalog| files(&catalog).join(" ")).unwrap_err().to_string();
+    words.iter().for_each(|word| assert!(message.contains(word), "no {word:?} in: {message}"));
+}
+
+#[track_caller]
+fn noted(catalog: &Catalog, words: &str) {
+    assert!(catalog.notes.iter().any(|note| note.contains(words)), "no {words:?} in {:?}", catalog.notes);
+}
+
+#[test]
+fn parts_of_a_data_set_never_become_its_classes() {
+    let open = |names: &[&str]| {
+        let case = Case::new();
+        let root = case.sounds(names);
+        (case.acquire(&root.to_string_lossy()), case)
+    };
+    let of_parts = |top: &str| ["a/1", "a/2", "b/1", "b/2"].map(|file| format!("s/{top}/{file}.wav"));
+    let parts = |one: &str, other: &str, more: &[&str]| {
+        let all = [of_parts(one), of_parts(other)].concat();
+        open(&all.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    // Under longer names; with a file beside the class folders, which has no class.
+    for (one, other) in
+        [("train_set", "test_set"), ("Kaggle.audio_train", "Kaggle.audio_test"), ("TrainSet", "TestSet")]
+    {
+        let catalog = parts(one, other, &[]).0.unwrap();
+        assert_eq!((catalog.labels(), catalog.folds()), (vec!["a".into(), "b".into()], vec![1, 2]), "{one}");
+        assert!(catalog.clips.iter().all(|clip| (clip.fold == 2) == clip.filename.starts_with(other)), "{one}");
+    }
+    let catalog = parts("train", "test", &["s/train/intro.wav"]).0.unwrap();
+    assert_eq!((catalog.labels().len(), catalog.clips.len(), catalog.folds_made), (2, 8, false));
+    noted(&catalog, "1 files lie in test, train and in no class folder there, and are left out, as train/intro.wav");
+    // A test set whose classes nobody tells: folds are made of the rest.
+    let train = of_parts("train");
+    let names: Vec<&str> = train.iter().map(String::as_str).chain(["s/test/x.wav"]).collect();
+    let catalog = open(&names).0.unwrap();
+    assert_eq!((catalog.labels(), catalog.clips.len(), catalog.folds_made), (vec!["a".into(), "b".into()], 4, true));
+    noted(&catalog, "left out, as test/x.wav");
+    // No class at all, a folder beside them, a table in each of them.
+    refused(open(&["s/fold1/1.wav", "s/fold2/1.wav"]).0, &["fold1, fold2", "no class folders in them"]);
+    refused(
+        open(&["s/X.audio_train/1.wav", "s/X.audio_test/1.wav"]).0,
+        &["X.audio_test, X.audio_train", "no class folders"],
+    );
+    refused(parts("train", "test", &["s/_background_noise_/1.wav"]).0, &["test, train", "beside _background_noise_"]);
+    let (_, case) = parts("train", "test", &[]);
+    case.write("s/train/metadata.csv", "file_name,label\na/1.wav,owl\n");
+    refused(Catalog::open(&case.path("s")), &["train/metadata.csv", "table of its own"]);
+}
+
+#[test]
+fn folders_that_may_not_be_the_classes_are_told() {
+    let case = Case::new();
+    let root = case.sounds(&["s/id_0/normal/1.wav", "s/id_0/odd/1.wav", "s/id_2/normal/1.wav", "s/id_2/odd/1.wav"]);
+    fs::create_dir(case.path("s/bird")).unwrap();
+    case.write("s/id_0/labels.csv", "file,label\n");
+    case.write("s/testing_list.txt", "");
+    let catalog = Catalog::open(&root).unwrap();
+    assert_eq!(catalog.labels(), ["id_0", "id_2"]);
+    noted(&catalog, "folders normal, odd lie in each of id_0, id_2: these outer ones are the classes");
+    noted(&catalog, "folders without a recording that is read: bird");
+    noted(&catalog, "id_0/labels.csv lists recordings, and is not read");
+    noted(&catalog, "lists that are not read, so that folds are made without them: testing_list.txt");
+    let case = Case::new();
+    let root = case.sounds(&["s/dog/train/1.wav", "s/dog/test/1.wav", "s/cat/train/1.wav", "s/cat/test/1.wav"]);
+    noted(&Catalog::open(&root).unwrap(), "folders test, train lie in each of cat, dog and are not read as folds");
+    let root = Case::new();
+    let plain = Catalog::open(&root.sounds(&FOUR)).unwrap();
+    assert_eq!(plain.notes, [""; 0]);
+}
+
+#[test]
+fn a_table_takes_no_recordings_of_its_neighbours() {
+    let case = Case::new();
+    case.sounds(&["s/B/oboe/1.wav", "s/B/tuba/2.wav"]);
+    let list = case.write("s/A/list.csv", "filename,category\n1.wav,rain\n2.wav,siren\n");
+    refused(acquire(&case.config(DataSource::Table(list))), &["a row without a file"]);
+    // A folder for tables stands for what is around it, and what was found elsewhere is told.
+    let list = case.write("s/labels/list.csv", "filename,category\n1.wav,rain\n2.wav,siren\n");
+    let catalog = acquire(&case.config(DataSource::Table(list))).unwrap();
+    noted(&catalog, "2 of 2 files are found deeper than the table says, as B/oboe/1.wav for 1.wav");
+}
+
+#[test]
+fn rows_that_are_parts_of_files_are_refused_and_files_that_are_cut_already_are_not() {
+    let case = Case::new();
+    let rate = audio_transformer::audio::read(&{
+        case.sounds(&["s/1.wav", "s/2.wav"]);
+        case.path("s/1.wav")
+    })
+    .unwrap();
+    let whole_s = rate.duration_s();
+    let open = |header: &str, rows: &str| {
+        case.write("s/list.csv", format!("filename,{header},category\n{rows}"));
+        Catalog::open(&case.path("s"))
+    };
+    for header in ["start,end", "onset,offset", "Begin Time (s),End Time (s)", "start_s,end_s", "start_time,duration"] {
+        refused(open(header, "1.wav,0.5,9.5,rain\n2.wav,1,8,owl\n"), &["parts of files", "1.wav lasts"]);
+    }
+    refused(open("start,end", "1.wav,0:00,0:01,rain\n2.wav,0:01,0:02,owl\n"), &["a part of it"]);
+    let row = |file: &str, class: &str| format!("{file},7,{},{class}\n", 7.0 + whole_s);
+    let cut = row("1.wav", "rain") + &row("2.wav", "owl");
+    noted(&open("start,end", &cut).unwrap(), "start and end are not read: every file counts as a whole");
+    refused(
+        open("start,end", &(cut + &row("1.wav", "owl"))),
+        &["every file once", "parts of recordings, as start and end"],
+    );
+}
+
+#[test]
+fn rows_lead_to_one_file_each_and_a_file_to_one_row() {
+    let case = Case::new();
+    let root = case.sounds(&["s/audio/1.wav", "s/audio/2.wav", "s/audio/3.wav"]);
+    let open = |rows: &str| {
+        case.write("s/list.csv", format!("filename,category\n{rows}"));
+        Catalog::open(&root)
+    };
+    refused(
+        open("1.wav,rain\n2.wav,owl\n3.wav,owl\naudio/1.wav,owl\n"),
+        &["1.wav and audio/1.wav, which are both audio/1.wav"],
+    );
+    // What lies in two of the usual folders could be either.
+    case.sounds(&["s/wav/7.wav", "s/sounds/7.wav"]);
+    let catalog = open("1.wav,rain\n2.wav,owl\n7.wav,owl\n").unwrap();
+    assert_eq!(files(&catalog), ["1.wav", "2.wav", "7.wav"]);
+    case.sounds(&["s/clips/1.wav", "s/clips/2.wav"]);
+    noted(&open("1.wav,rain\n2.wav,owl\n").unwrap(), "files of these names lie in audio/, and in clips/, too");
+}
+
+#[test]
+fn what_a_table_leaves_unsaid_or_says_in_vain_is_told() {
+    let case = Case::new();
+    let root = case.sounds(&["s/rain/1.wav", "s/rain/2.wav", "s/owl/3.wav", "s/owl/4.wav", "s/dog/5.wav"]);
+    let list = "filename,category,set,speaker\nrain/1.wav,rain,a,x\nrain/2.wav,owl,b,x\nowl/3.wav,owl,a,y\n";
+    case.write("s/list.csv", list);
+    let catalog = acquire(&case.config(DataSource::Folder(root.clone()))).unwrap();
+    noted(&catalog, "columns not read: set, speaker");
+    noted(
+        &catalog,
+        "labels are those of list.csv; 1 of 3 files lie in a folder called after another class, as rain/2.wav, which is owl",
+    );
+    let report = audio_transformer::internals::dataset::verify::survey(&catalog).unwrap();
+    assert_eq!(report.unlisted, 2, "owl/4.wav, and dog/5.wav in a folder that the table leaves out");
+    // A quote that is not closed, and one fold for all.
+    case.write("s/list.csv", "filename,category\nrain/1.wav,rain\nrain/2.wav,\"owl\nowl/3.wav,owl\n");
+    refused(Catalog::open(&root), &["a quote not closed", "line 3"]);
+    case.write("s/list.csv", "filename,category,split\nrain/1.wav,rain,train\nowl/3.wav,owl,train\n");
+    refused(Catalog::open(&root), &["two folds or more", "`train` in every row"]);
+    // Folds by the folders of files, as the Hugging Face's audio folders have them.
+    let case = Case::new();
+    let root = case.sounds(&["s/train/1.wav", "s/train/2.wav", "s/test/3.wav", "s/test/4.wav"]);
+    case.write(
+        "s/metadata.csv",
+        "file_name,label\ntrain/1.wav,rain\ntrain/2.wav,owl\ntest/3.wav,rain\ntest/4.wav,owl\n",
+    );
+    let catalog = Catalog::open(&root).unwrap();
+    assert_eq!(catalog.clips.iter().map(|clip| clip.fold).collect::<Vec<_>>(), [1, 1, 2, 2]);
+    noted(&catalog, "train is fold 1, test is fold 2");
+}
+
+#[test]
+fn a_point_in_a_name_begins_no_extension() {
+    let case = Case::new();
+    let names: Vec<String> =
+        (0..4).flat_map(|n| ["rain", "owl"].map(|class| format!("s/audio/{class}.0000{n}.wav"))).collect();
+    let root = case.sounds(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let bare = |name: &String| name.trim_start_matches("s/audio/").trim_end_matches(".wav").to_owned();
+    let row = |name: &String| format!("{},{}\n", bare(name), bare(name).split('.').next().unwrap());
+    let list: String = names.iter().map(row).collect();
+    case.write("s/metadata.csv", format!("filename,category\n{list}"));
+    let catalog = Catalog::open(&root).unwrap();
+    assert_eq!(catalog.folds(), [1, 2, 3, 4]);
+    assert!(catalog.clips.iter().all(|clip| clip.source.contains(".0000")));
+}
+
 #[test]
 fn a_table_with_several_labels_a_recording_is_read_as_fsd50k_has_them() {
     let case = Case::new();
@@ -430,6 +608,8 @@ fn an_archive_that_changed_is_not_taken_for_what_was_unpacked() {
     case.write("my.tar.gz", gzip(&pack(&files("meow"))));
     let error = acquire(&config).map(drop).unwrap_err();
     assert!(matches!(&error, Error::Dataset { found, .. } if found.contains("another archive")), "{error}");
+    // Nor by who looks at what is there without acquiring it.
+    assert_eq!(open_catalog(&config).map(drop).unwrap_err().to_string(), error.to_string());
     fs::remove_dir_all(case.path("raw")).unwrap();
     assert_eq!(acquire(&config).unwrap().labels(), ["meow", "rain"]);
     fs::remove_file(&archive).unwrap();

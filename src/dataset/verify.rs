@@ -1,6 +1,6 @@
 //! Holds a raw data set against its own table: every row has its file, every file its row, every WAV is whole.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -138,12 +138,25 @@ fn look_at(catalog: &Catalog, check: impl Fn(&Clip, &Path) -> Result<bool, Strin
     }
 }
 
-/// Counts the audio files in the data set's folder and in those its clips lie in. Folders of no clip are not searched: they
-/// may be other data sets.
+/// Counts the audio files in the data set's folder, in those its clips lie in, and in those beside several of these, which look like classes that
+/// the table leaves out. Other folders are not searched: they may be other data sets.
 fn count_unlisted(catalog: &Catalog) -> usize {
     let rows: HashSet<&str> = catalog.clips.iter().map(|clip| clip.filename.as_str()).collect();
     let folder_of = |row: &'_ &str| row.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let mut folders: BTreeSet<String> = rows.iter().map(folder_of).collect();
+    let mut around: BTreeMap<String, usize> = BTreeMap::new();
+    for folder in folders.iter().filter(|folder| !folder.is_empty()) {
+        let parent =
+            folder.trim_end_matches('/').rsplit_once('/').map_or(String::new(), |(parent, _)| format!("{parent}/"));
+        *around.entry(parent).or_default() += 1;
+    }
+    for parent in around.into_iter().filter(|(_, n)| *n > 1).map(|(parent, _)| parent) {
+        for entry in fs::read_dir(catalog.audio_dir.join(&parent)).into_iter().flatten().flatten() {
+            let name =
+                entry.file_name().into_string().ok().filter(|name| !name.starts_with('.') && entry.path().is_dir());
+            folders.extend(name.map(|name| format!("{parent}{name}/")));
+        }
+    }
     folders.insert(String::new());
     let unlisted = |folder: &String| {
         // A folder that cannot be read has its clips among the faults.

@@ -95,7 +95,7 @@ fn leave_out_top(folder: &Path) -> Result<()> {
     let (tops, beside): (Vec<PathBuf>, Vec<PathBuf>) = listed(folder)?.into_iter().partition(|path| path.is_dir());
     let [top] = &tops[..] else { return Ok(()) };
     let inside = listed(top)?;
-    let is_table = |path: &PathBuf| has_extension(path, &["csv"]);
+    let is_table = |path: &PathBuf| has_extension(path, &["csv", "tsv"]);
     let is_part = |path: &PathBuf| is_table(path) || has_extension(path, &AUDIO_EXTENSIONS);
     let collides = |path: &PathBuf| beside.iter().any(|beside| beside.file_name() == path.file_name());
     let is_more_than_a_class = inside.iter().any(|path| path.is_dir() || is_table(path));

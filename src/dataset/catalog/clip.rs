@@ -1,7 +1,9 @@
 //! One labelled sound file, and how classes are numbered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::walk::{AUDIO_EXTENSIONS, PASSED_OVER_EXTENSIONS, has_extension, stem};
 use crate::files::text::Text;
 
 /// One labelled sound file.
@@ -74,7 +76,10 @@ fn natural(name: &str) -> Vec<(String, u64)> {
 
 /// The recording a file was cut from, as far as its name tells.
 pub(super) fn source_of(filename: &str) -> String {
-    let whole = filename.rsplit_once('.').map_or(filename, |(stem, _)| stem);
+    // What stands behind a point is no extension in `rain.00001` or `2024.01.10`.
+    let is_file =
+        [&AUDIO_EXTENSIONS[..], &PASSED_OVER_EXTENSIONS].iter().any(|some| has_extension(Path::new(filename), some));
+    let whole = if is_file { stem(filename) } else { filename };
     let stem = whole.rsplit_once('/').map_or(whole, |(_, stem)| stem);
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let is_fold = |part: &str| matches!(part.as_bytes(), [b'1'..=b'5']);

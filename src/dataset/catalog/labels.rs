@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What separates labels, in the order that is tried; the last one also stands in names, as in `Speech, male`.
 const SEPARATORS: [char; 3] = [';', '|', ','];
 
+/// What people also write between labels, and what is not read so: names have it, too.
+const OTHER_SEPARATORS: [char; 6] = ['+', '/', '&', ' ', '_', '-'];
+
 /// How the labels of a table's cells are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cells {
@@ -54,12 +57,15 @@ impl Cells {
             Cells::Separated(separator) => with(separator).map(|cell| {
                 format!("several labels a recording, with `{separator}` between them: `{cell}` is {}", self.said(cell))
             }),
-            Cells::Lists => {
-                cells.first().map(|cell| format!("several labels a recording, as lists: `{cell}` is {}", self.said(cell)))
+            Cells::Lists => cells
+                .first()
+                .map(|cell| format!("several labels a recording, as lists: `{cell}` is {}", self.said(cell))),
+            Cells::One => {
+                let others = OTHER_SEPARATORS.into_iter().filter(|separator| most_come_back(cells, *separator));
+                SEPARATORS.into_iter().chain(others).find_map(with).map(|cell| {
+                    format!("`{cell}` is one class by its whole name; if it is several, call the column labels and write `;` between them")
+                })
             }
-            Cells::One => SEPARATORS.into_iter().find_map(with).map(|cell| {
-                format!("`{cell}` is one class by its whole name; if it is several, call the column labels and write `;` between them")
-            }),
         }
     }
 
@@ -164,6 +170,8 @@ mod tests {
         };
         assert_eq!(note(&["dog", "cat"]), None);
         assert!(note(&["rain;wind", "wind", "rain"]).unwrap().contains("is rain and wind"));
+        assert!(note(&["dog+cat", "cat", "dog"]).unwrap().contains("`dog+cat` is one class"));
+        assert_eq!(note(&["crying baby", "sea waves", "rain"]), None);
         assert!(note(&["Speech, male", "Dog"]).unwrap().contains("one class by its whole name"));
     }
 }

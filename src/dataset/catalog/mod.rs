@@ -12,16 +12,17 @@
 //! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
 //! path without the extension.
 
+mod walk;
 mod clip;
 mod labels;
 mod folds;
 mod joined;
 mod splits;
-mod walk;
-mod folders;
 mod places;
 mod table;
+mod folders;
 mod tables;
+mod doubts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ impl Catalog {
     /// [`Error::Io`] when the table cannot be read, [`Error::Table`] when it is not what it should be.
     pub fn from_esc50(root: &Path) -> Result<Self> {
         let audio_dir = root.join("audio");
-        let table::Found { clips, notes, folds_made } =
+        let table::Found { clips, notes, folds_made, .. } =
             table::read(&root.join(tables::ESC50_TABLE), &audio_dir, table::Layout::Esc50)?;
         let folder = folder_name(root);
         let lower = folder.to_ascii_lowercase();
@@ -91,10 +92,26 @@ impl Catalog {
     /// another, a file name leaves the folder, or a source is spread over several folds; [`Error::Dataset`] when there
     /// are too few sources to make two folds.
     pub fn from_csv(csv: &Path, audio_dir: &Path) -> Result<Self> {
-        let table::Found { mut clips, notes, folds_made } = table::read(csv, audio_dir, table::Layout::Plain)?;
+        let (catalog, spans) = Self::listed(csv, audio_dir)?;
+        catalog.doubted(csv, spans.as_ref())
+    }
+
+    /// What a table lists, before its files are looked at.
+    fn listed(csv: &Path, audio_dir: &Path) -> Result<(Self, Option<table::RowSpans>)> {
+        let table::Found { mut clips, notes, folds_made, spans } = table::read(csv, audio_dir, table::Layout::Plain)?;
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
         places::complete_names(&mut clips, audio_dir)?;
-        Ok(Catalog { name, audio_dir: audio_dir.to_path_buf(), clips, unreadable: Vec::new(), notes, folds_made })
+        let audio_dir = audio_dir.to_path_buf();
+        Ok((Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes, folds_made }, spans))
+    }
+
+    /// The same with what its files say against its table.
+    fn doubted(mut self, csv: &Path, spans: Option<&table::RowSpans>) -> Result<Self> {
+        if let Some(spans) = spans {
+            self.notes.push(doubts::parts_of_files(&self.clips, &self.audio_dir, csv, spans)?);
+        }
+        self.notes.extend(doubts::other_folders(&self.clips, csv));
+        Ok(self)
     }
 
     /// Takes every folder in `root` that holds audio files (at any depth) for a class of that name. Folds are made as in
@@ -127,14 +144,15 @@ impl Catalog {
     /// Reads a table with the recordings beside it or in one of the usual folders there (`audio`, `clips`, `wav`, `wavs`, `sounds`,
     /// `data`): the one that has most of the files it lists. A file that is in another of them alone is found there, and so is one whose
     /// name is the end of a single path below (`fold5/a.wav` for `a.wav`), or is written in another form of Unicode or in other capitals. Where the table's folder has
-    /// no recording at all, the folder around it is meant, as in FSD50K.
+    /// no recording at all and is called as folders for tables are (`meta`, `metadata`, `ground_truth`, `labels` …), the folder around it is meant, as in FSD50K.
     ///
     /// # Errors
     /// As [`Catalog::from_csv`].
     pub fn from_table(csv: &Path) -> Result<Self> {
         let folder = folder_of(csv);
         let around = std::path::absolute(folder).ok().and_then(|folder| Some(folder.parent()?.to_path_buf()));
-        match around.filter(|_| audio_files(folder).is_ok_and(|walk| walk.files.is_empty())) {
+        let is_apart = tables::is_for_tables(folder) && audio_files(folder).is_ok_and(|walk| walk.files.is_empty());
+        match around.filter(|_| is_apart) {
             Some(around) => Self::from_table_of(csv, &around),
             None => Self::from_table_of(csv, folder),
         }
@@ -142,10 +160,12 @@ impl Catalog {
 
     /// [`from_table`](Self::from_table) for the recordings of a folder that it may lie deeper in.
     fn from_table_of(csv: &Path, root: &Path) -> Result<Self> {
-        let mut catalog = Self::from_csv(csv, root)?;
+        let (mut catalog, spans) = Self::listed(csv, root)?;
         catalog.name = folder_name(root);
-        catalog.audio_dir = places::find(&mut catalog.clips, root)?;
-        Ok(catalog)
+        let places::Found { folder, notes } = places::find(&mut catalog.clips, root)?;
+        catalog.audio_dir = folder;
+        catalog.notes.extend(notes);
+        catalog.doubted(csv, spans.as_ref())
     }
 
     /// Keeps the clips of the ESC-10 subset, with their classes numbered anew from 0 in the same order.

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 
 use super::clip::Clip;
-use super::walk::{AUDIO_EXTENSIONS, audio_files, has_extension};
-use crate::error::Result;
+use super::walk::{AUDIO_EXTENSIONS, audio_files, has_extension, stem};
+use crate::error::{Error, Result};
 
 /// Where the recordings of a table lie, if not beside it.
 const AUDIO_FOLDERS: [&str; 6] = ["audio", "clips", "wav", "wavs", "sounds", "data"];
@@ -38,28 +38,60 @@ pub(super) fn complete_names(clips: &mut [Clip], folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the recordings of a table were found.
+pub(super) struct Found {
+    /// The folder that their names start from.
+    pub folder: PathBuf,
+    /// Whatever of it is not as the table has it.
+    pub notes: Vec<String>,
+}
+
 /// Finds the recordings of clips in a folder: the folder that their names start from. It is the folder itself, or one of the usual ones in it,
-/// that has most of them; where others lie elsewhere, names are changed to paths from the folder on.
+/// that has most of them; where others lie elsewhere, names are changed to paths from the folder on. A name that is found in several of the
+/// other folders could be any of these, and is left as it is.
 ///
 /// # Errors
-/// [`crate::error::Error::Io`] when the folder cannot be read.
-pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<PathBuf> {
+/// [`Error::Io`] when the folder cannot be read; [`Error::Dataset`] when two rows mean one file.
+pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<Found> {
     let folders: Vec<&str> =
         [""].into_iter().chain(AUDIO_FOLDERS).filter(|folder| root.join(folder).is_dir()).collect();
     let has = |folder: &str, clip: &Clip| root.join(folder).join(&clip.filename).is_file();
     let n_files = |folder: &str| clips.par_iter().filter(|clip| has(folder, clip)).count();
+    let mut notes = Vec::new();
     // Of folders with equally many the first.
     let home = match folders[..] {
         [only] => only,
-        _ => folders.iter().copied().rev().max_by_key(|folder| n_files(folder)).unwrap_or(""),
+        _ => {
+            let counts: Vec<(&str, usize)> = folders.iter().map(|folder| (*folder, n_files(folder))).collect();
+            let most = counts.iter().map(|(_, n)| *n).max().unwrap_or(0);
+            let best: Vec<&str> =
+                counts.iter().filter(|(_, n)| *n == most && *n > 0).map(|(folder, _)| *folder).collect();
+            if let [taken, others @ ..] = &best[..]
+                && !others.is_empty()
+            {
+                let called = |folder: &str| {
+                    if folder.is_empty() { "the table's own folder".into() } else { format!("{folder}/") }
+                };
+                let others: Vec<String> = others.iter().map(|folder| called(folder)).collect();
+                notes.push(format!(
+                    "files of these names lie in {}, and in {}, too: the first are read",
+                    called(taken),
+                    others.join(", ")
+                ));
+            }
+            best.first().copied().unwrap_or("")
+        }
     };
     let place = |clip: &Clip| match has(home, clip) {
         true => Some(home),
-        false => folders.iter().copied().find(|folder| has(folder, clip)),
+        false => {
+            let mut others = folders.iter().copied().filter(|folder| has(folder, clip));
+            others.next().filter(|_| others.next().is_none())
+        }
     };
     let places: Vec<Option<&str>> = clips.par_iter().map(place).collect();
     if places.iter().all(Option::is_some) && places.iter().flatten().all(|folder| *folder == home) {
-        return Ok(root.join(home));
+        return Ok(Found { folder: root.join(home), notes });
     }
     // As it is written first, then in any case.
     let forms: [fn(&str) -> String; 2] = [|name| name.nfc().collect(), |name| name.to_lowercase().nfc().collect()];
@@ -88,13 +120,33 @@ pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<PathBuf> {
     }
     let elsewhere = found.iter().zip(&places).any(|(found, place)| place.is_none() && found.is_some());
     if !elsewhere && places.iter().flatten().all(|folder| *folder == home) {
-        return Ok(root.join(home));
+        return Ok(Found { folder: root.join(home), notes });
+    }
+    let deeper =
+        || found.iter().zip(&places).zip(clips.iter()).filter(|((file, place), _)| place.is_none() && file.is_some());
+    if let Some(((Some(file), _), clip)) = deeper().next() {
+        let n = deeper().count();
+        notes.push(format!(
+            "{n} of {} files are found deeper than the table says, as {file} for {}",
+            clips.len(),
+            clip.filename
+        ));
     }
     // Some here, some there: every file by its path from the folder on.
+    let mut rows: HashMap<String, String> = HashMap::with_capacity(clips.len());
     for (clip, filename) in clips.iter_mut().zip(found) {
+        let written = clip.filename.clone();
         clip.filename = filename.unwrap_or(std::mem::take(&mut clip.filename));
+        if let Some(first) = rows.insert(clip.filename.clone(), written.clone()) {
+            return Err(Error::Dataset {
+                root: root.to_path_buf(),
+                expected: "every file once in its table".into(),
+                found: format!("rows for {first} and {written}, which are both {}", clip.filename),
+                next: "Leave one of them in the table.".into(),
+            });
+        }
     }
-    Ok(root.to_path_buf())
+    Ok(Found { folder: root.to_path_buf(), notes })
 }
 
 /// The file whose path ends in a name, for every end of every path in a form, with its extension and without; `None` where several do.
@@ -110,9 +162,4 @@ fn ends_of_paths(files: &[String], form: fn(&str) -> String) -> HashMap<String, 
         }
     }
     found
-}
-
-/// A path without its extension.
-pub(super) fn stem(file: &str) -> &str {
-    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }

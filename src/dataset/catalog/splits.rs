@@ -8,6 +8,8 @@ const PARTS: [&[&str]; 3] = [
     &["val", "valid", "validation", "dev"],
     &["test", "testing", "eval", "evaluation"],
 ];
+/// Words beside the one that says which part it is, as in `train_set`; also at its end, as in `testset`.
+const FILLERS: [&str; 8] = ["set", "data", "dataset", "split", "audio", "wav", "wavs", "files"];
 /// Words that a number follows.
 const NUMBERED: [&str; 4] = ["fold", "split", "set", "part"];
 
@@ -29,6 +31,34 @@ pub(super) fn numbered<'a>(names: &BTreeSet<&'a str>) -> Option<BTreeMap<&'a str
         if is_whole { u32::try_from(rank).unwrap_or(place) } else { place }
     };
     Some(names.iter().copied().zip(ranks.iter().map(|(_, rank)| fold(*rank))).collect())
+}
+
+/// Names of folders without what says nothing of which part of a data set each is: words that all have in common, and fillers. The names
+/// themselves where that leaves no part: `train_set` and `test_set` are `train` and `test`, as are `Kaggle.audio_train` and `Kaggle.audio_test`.
+pub(super) fn plain<'a>(names: &[&'a str]) -> Vec<(&'a str, String)> {
+    let words = |name: &str| -> Vec<String> {
+        name.to_lowercase()
+            .split(|c: char| !c.is_alphanumeric())
+            .map(String::from)
+            .filter(|word| !word.is_empty())
+            .collect()
+    };
+    let common: BTreeSet<String> = match names {
+        [first, others @ ..] if !others.is_empty() => {
+            words(first).into_iter().filter(|word| others.iter().all(|other| words(other).contains(word))).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    let is_part = |word: &str| PARTS.iter().any(|names| names.contains(&word));
+    let plain = |name: &str| {
+        let mut left = words(name);
+        left.retain(|word| !common.contains(word) && !FILLERS.contains(&word.as_str()));
+        let [word] = &left[..] else { return name.to_owned() };
+        let without = FILLERS.iter().filter_map(|filler| word.strip_suffix(filler));
+        let part = std::iter::once(word.as_str()).chain(without).find(|word| is_part(word));
+        part.map_or_else(|| name.to_owned(), String::from)
+    };
+    names.iter().map(|name| (*name, plain(name))).collect()
 }
 
 /// Whether a folder of this name may be a part of a data set rather than a class. A number alone is a class.
@@ -83,10 +113,20 @@ mod tests {
         assert_eq!(folds(&["fold_0", "fold_1"]), Some(vec![1, 2]));
         assert_eq!(folds(&["1.0", "2.0", "5"]), Some(vec![1, 2, 5]));
         assert_eq!(folds(&["0", "1", "4"]), Some(vec![1, 2, 3]));
+        assert_eq!(folds(&["train", "test", "dev"]), Some(vec![1, 3, 2]));
         for none in
             [&["train", "training"][..], &["train", "fold1"], &["bark", "test"], &["1", "1.0"], &["-1", "2"], &["1.5"]]
         {
             assert_eq!(folds(none), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn names_of_parts_are_told_without_what_stands_beside_them() {
+        let plain = |names: &[&str]| plain(names).into_iter().map(|(_, plain)| plain).collect::<Vec<_>>();
+        assert_eq!(plain(&["train_set", "TestSet"]), ["train", "test"]);
+        assert_eq!(plain(&["Kaggle2018.audio_train", "Kaggle2018.audio_test"]), ["train", "test"]);
+        assert_eq!(plain(&["training-data", "validation data", "fold1"]), ["training", "validation", "fold1"]);
+        assert_eq!(plain(&["steam train", "test tone", "data"]), ["steam train", "test tone", "data"]);
     }
 }

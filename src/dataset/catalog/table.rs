@@ -8,9 +8,8 @@ use std::path::{Component, Path};
 use super::clip::{Clip, number_by_name, number_from_zero, source_of};
 use super::folds;
 use super::labels::Cells;
-use super::places::stem;
 use super::splits;
-use super::walk::audio_files;
+use super::walk::{audio_files, stem};
 use crate::error::{Error, Result};
 use crate::files::text::{Shared, Text};
 
@@ -57,6 +56,17 @@ const TARGET: usize = 3;
 const ESC10: usize = 4;
 const SOURCES: [usize; 2] = [5, 6];
 
+/// Columns that tell which part of a file a row is, by the letters and digits of their names: where it begins, where it ends, how long it is.
+const BEGINS: [&str; 10] =
+    ["start", "starts", "starttime", "startsec", "startseconds", "onset", "onsets", "begin", "begintime", "begintimes"];
+const ENDS: [&str; 10] =
+    ["end", "ends", "endtime", "endtimes", "endsec", "endseconds", "offset", "offsets", "stop", "stoptime"];
+const LASTS: [&str; 5] = ["duration", "durations", "durationsec", "durationseconds", "length"];
+/// Rows that are held to the length of their files.
+const MAX_SPANS: usize = 8;
+/// How many columns that are not read are named.
+const NAMED: usize = 8;
+
 /// Where each of [`COLUMNS`] stands in a table.
 struct Columns([Option<usize>; COLUMNS.len()]);
 
@@ -87,6 +97,58 @@ impl Columns {
         let renamed = pairs.filter(|(name, header)| !header.eq_ignore_ascii_case(name));
         renamed.map(|(name, header)| format!("{header} for {name}")).collect()
     }
+}
+
+/// Columns that say which part of a file a row is.
+struct Spans {
+    begin: usize,
+    end: Option<usize>,
+    length: Option<usize>,
+}
+
+impl Spans {
+    fn of(headers: &csv::StringRecord) -> Option<Self> {
+        let plain = |header: &str| header.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+        let place = |names: &[&str]| headers.iter().position(|header| names.contains(&plain(header).as_str()));
+        let (begin, end, length) = (place(&BEGINS)?, place(&ENDS), place(&LASTS));
+        (end.is_some() || length.is_some()).then_some(Spans { begin, end, length })
+    }
+
+    fn names(&self, headers: &csv::StringRecord) -> String {
+        format!("{} and {}", &headers[self.begin], &headers[self.end.or(self.length).unwrap_or(self.begin)])
+    }
+
+    /// Seconds that a row says its part lasts; not a number where it says so in another way. `None` of a row that says nothing.
+    fn length_s(&self, record: &csv::StringRecord) -> Option<f64> {
+        let cell = |place: Option<usize>| place.and_then(|place| record.get(place)).filter(|cell| !cell.is_empty());
+        let number = |cell: &str| cell.replace(',', ".").parse().unwrap_or(f64::NAN);
+        match (cell(Some(self.begin)), cell(self.end)) {
+            (Some(begin), Some(end)) => Some(number(end) - number(begin)),
+            _ => cell(self.length).map(number),
+        }
+    }
+}
+
+/// Columns that nobody asked for, in words.
+fn ignored(columns: &Columns, spans: Option<&Spans>, headers: &csv::StringRecord) -> Option<String> {
+    let is_read = |place: usize| columns.0.contains(&Some(place));
+    let of_span =
+        |place: usize| spans.is_some_and(|spans| [Some(spans.begin), spans.end, spans.length].contains(&Some(place)));
+    let is_known = |header: &str| COLUMNS.iter().any(|(name, others)| *name == header || others.contains(&header));
+    let left: Vec<&str> = headers
+        .iter()
+        .enumerate()
+        .filter(|(place, header)| {
+            !header.is_empty() && !is_read(*place) && !of_span(*place) && !is_known(&header.to_lowercase())
+        })
+        .map(|(_, header)| header)
+        .collect();
+    let more = match left.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = left.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    (!left.is_empty()).then(|| format!("columns not read: {named}{more}"))
 }
 
 /// Columns of the same meaning as one that is read, in words: whoever has both may mean the other.
@@ -151,6 +213,13 @@ pub(super) fn lists_clips(path: &Path, root: &Path) -> Result<bool> {
     Ok(names.iter().filter_map(|name| relative(name, root)).any(is_there))
 }
 
+/// Whether a table has columns for files and their classes, by whatever names.
+pub(super) fn has_columns(path: &Path) -> bool {
+    let headers = reader(path).ok().and_then(|mut reader| reader.headers().cloned().ok());
+    let columns = headers.map(|headers| Columns::of(&headers));
+    columns.is_some_and(|columns| columns.has(FILENAME) && columns.has(CATEGORY))
+}
+
 /// The names of a table's columns.
 pub(super) fn columns_of(path: &Path) -> io::Result<String> {
     let mut reader = reader(path)?;
@@ -164,12 +233,23 @@ pub(super) struct Found {
     pub notes: Vec<String>,
     /// Whether folds were made here.
     pub folds_made: bool,
+    /// What its first rows say of which part of their files they are.
+    pub spans: Option<RowSpans>,
+}
+
+/// Rows that are called parts of files.
+#[derive(Debug)]
+pub(super) struct RowSpans {
+    /// The columns that say so.
+    pub columns: String,
+    /// How long some rows are, in seconds, by the numbers of their clips.
+    pub rows: Vec<(usize, f64)>,
 }
 
 /// The clips that a table lists, and how it was understood where that is not plain.
 pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Found> {
     let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
-    let table = Table { path, audio_dir };
+    let mut table = Table { path, audio_dir, spans: None };
     if bytes > MAX_BYTES {
         return Err(table.error(None, format!("at most {MAX_BYTES} bytes"), bytes));
     }
@@ -197,8 +277,13 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
         notes.push(format!("columns passed over: {}", unread.join(", ")));
     }
 
-    let has_fold = columns.has(FOLD);
-    let mut entries = Vec::new();
+    let spans = if layout == Layout::Plain { Spans::of(&headers) } else { None };
+    notes.extend(ignored(&columns, spans.as_ref(), &headers).filter(|_| layout == Layout::Plain));
+    table.spans = spans.as_ref().map(|spans| spans.names(&headers));
+    let mut rows = Vec::new();
+
+    let mut has_fold = columns.has(FOLD);
+    let mut entries: Vec<Entry> = Vec::new();
     let (mut record, mut shared) = (csv::StringRecord::new(), Shared::default());
     while reader.read_record(&mut record).map_err(|error| table.unreadable(error))? {
         // A spreadsheet leaves rows of nothing but separators.
@@ -206,10 +291,18 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
             continue;
         }
         let line = record.position().map_or(0, csv::Position::line);
+        if let Some(length_s) =
+            spans.as_ref().filter(|_| rows.len() < MAX_SPANS).and_then(|spans| spans.length_s(&record))
+        {
+            rows.push((entries.len(), length_s));
+        }
         entries.push(table.entry(line, &record, &columns, &mut shared)?);
     }
+    if !has_fold && layout == Layout::Plain {
+        has_fold = folds_by_folder(&mut entries, &mut shared);
+    }
     if has_fold {
-        notes.extend(table.number_folds(&mut entries)?);
+        notes.extend(table.number_folds(&mut entries, layout)?);
     }
     table.check_unique_files(&entries)?;
     let mut cells = Cells::One;
@@ -254,7 +347,26 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
     if !has_fold {
         folds::assign(&mut clips, path)?;
     }
-    Ok(Found { clips, notes, folds_made: !has_fold })
+    let spans = table.spans.map(|columns| RowSpans { columns, rows });
+    Ok(Found { clips, notes, folds_made: !has_fold, spans })
+}
+
+/// Where a table has no column for folds and all its files lie in folders called after parts of a data set, as in `train/a.wav`: these are the
+/// folds. Whether it is so.
+fn folds_by_folder(entries: &mut [Entry], shared: &mut Shared) -> bool {
+    let tops: Option<BTreeSet<&str>> =
+        entries.iter().map(|entry| Some(entry.clip.filename.split_once('/')?.0)).collect();
+    let Some(tops) = tops.filter(|tops| tops.len() > 1 && tops.iter().all(|top| splits::is_split(top))) else {
+        return false;
+    };
+    if splits::numbered(&tops).is_none() {
+        return false;
+    }
+    for entry in entries {
+        let top = entry.clip.filename.split_once('/').map_or("", |(top, _)| top);
+        entry.fold = shared.of(top);
+    }
+    true
 }
 
 /// What separates the fields of tables.
@@ -274,6 +386,8 @@ fn reader(path: &Path) -> io::Result<csv::Reader<impl Read>> {
 struct Table<'a> {
     path: &'a Path,
     audio_dir: &'a Path,
+    /// The columns that call rows parts of files.
+    spans: Option<String>,
 }
 
 impl Table<'_> {
@@ -301,6 +415,13 @@ impl Table<'_> {
             .ok_or_else(|| wrong("a file name inside the audio folder, its parts separated by `/`", file))?;
         if category.is_empty() {
             return Err(wrong("a category", ""));
+        }
+        // A quote that is not closed swallows the rows behind it.
+        for cell in [file, category] {
+            if cell.contains(['\n', '\r']) {
+                let start: String = cell.chars().take(40).collect();
+                return Err(wrong("a file name and a category on one line each; is a quote not closed", &start));
+            }
         }
         let esc10 = match get(ESC10).to_ascii_lowercase().as_str() {
             "true" | "1" => true,
@@ -343,7 +464,7 @@ impl Table<'_> {
     }
 
     /// Gives every clip the number of the fold that its row names; tells how, where they are not numbers from 1.
-    fn number_folds(&self, entries: &mut [Entry]) -> Result<Option<String>> {
+    fn number_folds(&self, entries: &mut [Entry], layout: Layout) -> Result<Option<String>> {
         let names: BTreeSet<&str> = entries.iter().map(|entry| &*entry.fold).collect();
         let Some(folds) = splits::numbered(&names) else {
             // The first row that is not as the one before it, or by itself no fold.
@@ -354,6 +475,15 @@ impl Table<'_> {
             let all = names.iter().copied().take(10).collect::<Vec<_>>().join(", ");
             return Err(self.error(line, expected, format!("`{found}` (in the whole table: {all})")));
         };
+        if folds.len() < 2 && layout == Layout::Plain {
+            let expected =
+                "two folds or more, to train on one and to score on another; without a column for them folds are made";
+            return Err(self.error(
+                None,
+                expected,
+                format!("`{}` in every row", names.first().copied().unwrap_or_default()),
+            ));
+        }
         let is_plain = folds.iter().all(|(name, fold)| *name == fold.to_string());
         let note = (!is_plain).then(|| format!("folds: {}", splits::describe(&folds)));
         let numbers: Vec<u32> = entries.iter().map(|entry| folds[&*entry.fold]).collect();
@@ -366,7 +496,13 @@ impl Table<'_> {
         for Entry { line, clip, .. } in entries {
             if let Some(first) = lines.insert(&clip.filename, line) {
                 let found = format!("`{}` again, first on line {first}", clip.filename);
-                return Err(self.error(Some(*line), "every file once", found));
+                let expected = match &self.spans {
+                    None => "every file once".to_owned(),
+                    Some(columns) => format!(
+                        "every file once: parts of recordings, as {columns} tell them, are not read; cut them into files"
+                    ),
+                };
+                return Err(self.error(Some(*line), expected, found));
             }
         }
         Ok(())

@@ -18,6 +18,8 @@ const OTHER_EXTENSIONS: [&str; 6] = ["xlsx", "xls", "ods", "jsonl", "parquet", "
 const NAMES: [&str; 2] = ["metadata.csv", "meta.csv"];
 /// How the folder of a table is called, or how its name ends, if the table is not beside the folders of its recordings.
 const FOLDERS: [&str; 3] = ["metadata", "meta", "ground_truth"];
+/// And how else, where a person names the table.
+const NAMED_FOLDERS: [&str; 6] = ["labels", "annotations", "annotation", "tables", "csv", "splits"];
 /// How much of a file is read to see whether it is text.
 const START: u64 = 4096;
 
@@ -123,13 +125,21 @@ fn not_text(path: &Path) -> Option<&'static str> {
     }
 }
 
+/// Whether a folder is for tables, by its name.
+pub(super) fn is_for_tables(folder: &Path) -> bool {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    FOLDERS.iter().chain(&NAMED_FOLDERS).any(|end| ends_in(&folder, end))
+}
+
+/// Whether a folder is called so, whatever stands before a point.
+fn ends_in(path: &Path, end: &str) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'))
+}
+
 /// The folders in `root` that are for tables, by their names.
 fn folders(root: &Path) -> Result<Vec<PathBuf>> {
-    let is_one = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        let ends_in = |end: &&str| name.strip_suffix(end).is_some_and(|start| start.is_empty() || start.ends_with('.'));
-        path.is_dir() && FOLDERS.iter().any(ends_in)
-    };
+    let is_one = |path: &Path| path.is_dir() && FOLDERS.iter().any(|end| ends_in(path, end));
     let entries = fs::read_dir(root).map_err(Error::io("read folder", root))?.flatten().map(|entry| entry.path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| is_one(path)).collect();
     folders.sort();

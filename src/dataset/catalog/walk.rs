@@ -90,6 +90,10 @@ impl Walker<'_> {
         let is_wanted = has_extension(&path, self.extensions);
         // Follows links.
         let is_folder = match fs::metadata(&path) {
+            // A pipe would be waited for, a device never ends.
+            Ok(metadata) if is_wanted && !metadata.is_dir() && !metadata.is_file() => {
+                return self.fail(shown, "neither a file nor a folder".into());
+            }
             Ok(metadata) => metadata.is_dir(),
             Err(_) if !is_wanted && !entry.file_type().is_ok_and(|kind| kind.is_symlink()) => return,
             Err(error) => return self.fail(shown, told(&error)),
@@ -131,6 +135,11 @@ fn told(error: &io::Error) -> String {
 /// Whether this is a file with an extension of [`AUDIO_EXTENSIONS`].
 pub(crate) fn is_audio(path: &Path) -> bool {
     has_extension(path, &AUDIO_EXTENSIONS) && path.is_file()
+}
+
+/// A path without its extension.
+pub(super) fn stem(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
 /// Whether a path's extension is one of these, in whatever case.

@@ -171,8 +171,7 @@ fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
     );
     let mut forms: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for label in &labels {
-        let plain: String = label.nfkc().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect();
-        forms.entry(plain).or_default().push(label);
+        forms.entry(plain_name(label)).or_default().push(label);
     }
     for twins in forms.into_values().filter(|twins| twins.len() > 1) {
         let names: Vec<String> = twins.iter().map(|name| format!("{name:?}")).collect();
@@ -194,6 +193,17 @@ fn classes(catalog: &Catalog, measured: &[Option<Measured>]) -> Vec<Finding> {
         found.push(finding(Severity::Warning, what, means, next));
     }
     found
+}
+
+/// A name without case, blanks, what joins words, and the form of its letters; a number by its value: `1`, `01` and `1.0` are one. Signs stay: `C` and
+/// `C#` are two notes.
+fn plain_name(label: &str) -> String {
+    let letters: String = label.nfkc().flat_map(char::to_lowercase).collect();
+    let is_number = letters.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match letters.trim().parse::<f64>() {
+        Ok(number) if is_number => number.to_string(),
+        _ => letters.chars().filter(|c| !c.is_whitespace() && !"_-".contains(*c)).collect(),
+    }
 }
 
 /// Recordings that are silent, clipped, lifted, or that cannot be read.
@@ -335,6 +345,14 @@ mod tests {
             whats(&found)[1],
             "classes whose names differ in case, blanks or the form of their letters alone: \"Bark \", \"bark\""
         );
+        for twins in [["1", "01"], ["1.0", "1"], ["sea waves", "Sea_Waves"], ["Straße", "STRAßE"]] {
+            let found = rows(&[("x.wav", twins[0]), ("y.wav", twins[1])]);
+            assert!(whats(&found).iter().any(|what| what.starts_with("classes whose names differ")), "{twins:?}");
+        }
+        for others in [["1.0", "10"], ["C", "C#"], ["+1", "-1"], ["🐱", "🐶"]] {
+            let found = rows(&[("x.wav", others[0]), ("y.wav", others[1])]);
+            assert!(!whats(&found).iter().any(|what| what.starts_with("classes whose names differ")), "{others:?}");
+        }
         let found = rows(&[("x.wav", "hiss")]);
         let expected =
             ["classes with a single source: hiss", "classes of 1 clips (hiss) beside classes of 6 (bark, rain)"];
