@@ -28,18 +28,27 @@ const MAX_SHARE: f64 = 0.3;
 /// What the end of a run takes, in epochs: a last look at the recordings.
 const END: f64 = 0.5;
 
-/// How many epochs the run should have, from how long those took that are `done`; `epochs` where it is too late for another number: from half of
+/// Seconds an epoch takes, from those of the later half of `done`, the last of which ended after `took_s`: what else the machine did at first is no
+/// longer told. `elapsed_s` tells when each of those before it ended.
+pub(crate) fn pace(elapsed_s: &[f64], took_s: f64) -> f64 {
+    let done = elapsed_s.len() + 1;
+    let early = done / 2;
+    let since = early.checked_sub(1).map_or(0.0, |last| elapsed_s[last]);
+    (took_s - since) / (done - early) as f64
+}
+
+/// How many epochs the run should have, from how long one takes and how many are `done`; `epochs` where it is too late for another number: from half of
 /// the run on its step size depends on it, and where the run is so short that its rise does.
 pub(crate) fn again(
     config: &TrainConfig,
     epochs: usize,
     done: usize,
     n_batches: usize,
-    took_s: f64,
+    epoch_s: f64,
     left_s: f64,
 ) -> usize {
     let Schedule::Hold { warmup_steps } = config.schedule else { return epochs };
-    let fitting = done as f64 + left_s * done as f64 / took_s.max(1e-9) - END;
+    let fitting = done as f64 + left_s / epoch_s.max(1e-9) - END;
     let fitting = (fitting.round().clamp(1.0, 100_000.0) as usize).max(2 * done);
     let rises_alike = fitting.min(epochs) * n_batches / 10 >= warmup_steps;
     if 2 * done <= epochs && rises_alike { fitting } else { epochs }
@@ -119,23 +128,31 @@ mod tests {
     #[test]
     fn a_run_that_is_faster_or_slower_than_it_was_thought_gets_another_number_of_epochs() {
         // 100 epochs planned, ten done: at 1 s each with 90 s left they are right, but for the end.
-        assert_eq!(again(&held(), 100, 10, 10, 10.0, 90.0), 100);
-        assert_eq!(again(&held(), 100, 10, 10, 10.0, 200.0), 210);
-        assert_eq!(again(&held(), 200, 10, 10, 20.0, 190.0), 105);
+        assert_eq!(again(&held(), 100, 10, 10, 1.0, 90.0), 100);
+        assert_eq!(again(&held(), 100, 10, 10, 1.0, 200.0), 210);
+        assert_eq!(again(&held(), 200, 10, 10, 2.0, 190.0), 105);
         // From half of the run on, and where another number would have risen otherwise, it stays.
-        assert_eq!(again(&held(), 100, 51, 10, 51.0, 500.0), 100);
-        assert_eq!(again(&held(), 40, 10, 10, 10.0, 90.0), 40);
+        assert_eq!(again(&held(), 100, 51, 10, 1.0, 500.0), 100);
+        assert_eq!(again(&held(), 40, 10, 10, 1.0, 90.0), 40);
         // Never to fewer than were done at the full step size.
-        assert_eq!(again(&held(), 100, 45, 10, 90.0, 1.0), 90);
+        assert_eq!(again(&held(), 100, 45, 10, 2.0, 1.0), 90);
         let cosine = TrainConfig { schedule: Schedule::Cosine { warmup_steps: 50 }, ..held() };
-        assert_eq!(again(&cosine, 100, 10, 10, 10.0, 500.0), 100);
+        assert_eq!(again(&cosine, 100, 10, 10, 1.0, 500.0), 100);
+    }
+
+    #[test]
+    fn an_epoch_takes_what_the_later_ones_took() {
+        assert_eq!(pace(&[], 3.0), 3.0);
+        assert_eq!(pace(&[3.0], 4.0), 1.0);
+        // Slow at first, beside other work.
+        assert_eq!(pace(&[5.0, 10.0, 11.0], 12.0), 1.0);
+        assert_eq!(pace(&[1.0, 2.0, 7.0, 12.0], 17.0), 5.0);
     }
 
     #[test]
     fn the_steps_before_a_correction_are_those_of_the_corrected_run() {
-        for (planned, done, took_s, left_s) in [(100, 10, 10.0, 300.0), (300, 100, 300.0, 90.0), (200, 99, 99.0, 77.0)]
-        {
-            let corrected = again(&held(), planned, done, 8, took_s, left_s);
+        for (planned, done, epoch_s, left_s) in [(100, 10, 1.0, 300.0), (300, 100, 3.0, 90.0), (200, 99, 1.0, 77.0)] {
+            let corrected = again(&held(), planned, done, 8, epoch_s, left_s);
             for step in 1..=done * 8 {
                 let rates = [planned, corrected].map(|epochs| learning_rate(&held(), step, epochs * 8));
                 assert_eq!(rates[0], rates[1], "step {step} of {planned} or {corrected} epochs");

@@ -138,7 +138,9 @@ fn run(
         if let Some(minutes) = corrected {
             let (took_s, left_s) = (clock.elapsed().as_secs_f64(), 60.0 * minutes - started.elapsed().as_secs_f64());
             let n_batches = course.loader.n_batches();
-            record.planned = budget::again(&config.train, course.epochs, record.epoch, n_batches, took_s, left_s);
+            let ended: Vec<f64> = course.run.history.iter().map(|epoch| epoch.elapsed_s).collect();
+            let epoch_s = budget::pace(&ended, took_s);
+            record.planned = budget::again(&config.train, course.epochs, record.epoch, n_batches, epoch_s, left_s);
         }
         record.elapsed_s = before_s + clock.elapsed().as_secs_f64();
         // Clocks differ, and the first process' counts.
