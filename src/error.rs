@@ -159,6 +159,14 @@ pub enum Error {
         /// The checkpoint both would write.
         checkpoint: PathBuf,
     },
+    /// Spectrograms would be replaced while another run reads them.
+    #[error("spectrograms in {} are in use: another run trains on them or scores with them, and others would take their place. {next}", path.display())]
+    InUse {
+        /// The folder they lie in.
+        path: PathBuf,
+        /// What can be done.
+        next: String,
+    },
     /// A run was stopped before its last epoch.
     #[error("training of {} was stopped after epoch {epoch} of {epochs}: start it again with the same config and it goes on.", checkpoint.display())]
     Stopped {

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::acquire;
 use audio_transformer::config::{Config, DataConfig, DataSource, LongClips};
 use audio_transformer::internals::dataset::measure::Measured;
 use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
 use audio_transformer::internals::dataset::preprocess::preprocess_with;
 use audio_transformer::internals::dataset::verify;
 use audio_transformer::internals::front_end::audio::{self, Waveform};
+use audio_transformer::{Dataset, Error, acquire};
 
 /// Two classes of three noises each; clip `i` lasts `1 + i` seconds.
 fn write_dataset(root: &Path) {
@@ -157,4 +157,84 @@ fn a_recording_of_more_than_two_hours_is_one_like_any_other() {
         table(&config).iter().filter(|row| row.filename == "high/long.flac").map(|row| row.start_s).collect();
     let expected: Vec<f32> = (0..150).filter(|at| *at != 40).map(|at| 60.0 * at as f32).collect();
     assert_eq!(starts, expected);
+}
+
+#[test]
+fn a_run_that_ends_between_settings_and_table_leaves_no_row_of_other_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    let config = config(dir.path(), "processed");
+    preprocess_with(&config, 2).unwrap();
+    // Settings that cannot be written stand for a run that is killed there.
+    let settings = config.data.processed_dir.join("settings.json");
+    fs::remove_file(&settings).unwrap();
+    fs::create_dir(&settings).unwrap();
+    let mut other = config.clone();
+    other.features.f_min = 2_000.0;
+    assert!(preprocess_with(&other, 2).is_err());
+    assert_eq!(table(&config), []);
+    fs::remove_dir(&settings).unwrap();
+    assert_eq!(preprocess_with(&other, 2).unwrap().computed, 6);
+}
+
+#[test]
+fn spectrograms_in_use_are_neither_replaced_nor_in_the_way_of_who_needs_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    fs::write(dir.path().join("sounds/low/broken.wav"), "RIFF and no more").unwrap();
+    let config = config(dir.path(), "processed");
+    preprocess_with(&config, 2).unwrap();
+    let lock = fs::File::options().write(true).open(config.data.processed_dir.join(".in-use.lock")).unwrap();
+    lock.lock_shared().unwrap();
+    let report = preprocess_with(&config, 2).unwrap();
+    assert_eq!((report.computed, report.reused, report.spectrograms), (0, 6, 12));
+    let mut other = config.clone();
+    other.features.f_min = 2_000.0;
+    let before = table(&config);
+    assert!(matches!(preprocess_with(&other, 2), Err(Error::InUse { .. })));
+    assert_eq!(table(&config), before);
+    Dataset::open(&config).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(preprocess_with(&other, 2).unwrap().computed, 6);
+    // Of two that write one waits.
+    lock.lock().unwrap();
+    let waiting = std::thread::spawn(move || preprocess_with(&config, 2).map(|report| report.computed));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!waiting.is_finished());
+    lock.unlock().unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap(), 6);
+}
+
+#[test]
+fn a_recording_that_was_left_out_and_is_another_one_now_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    let broken = dir.path().join("sounds/low/broken.wav");
+    fs::write(&broken, "RIFF and no more").unwrap();
+    let config = config(dir.path(), "processed");
+    assert_eq!(preprocess_with(&config, 2).unwrap().failed.len(), 1);
+    assert_eq!(Dataset::open(&config).unwrap().clips.len(), 12);
+    fs::copy(dir.path().join("sounds/low/0.wav"), &broken).unwrap();
+    let message = Dataset::open(&config).unwrap_err().to_string();
+    assert!(message.contains("low/broken.wav"), "{message}");
+    preprocess_with(&config, 2).unwrap();
+    assert_eq!(Dataset::open(&config).unwrap().clips.len(), 13);
+}
+
+#[test]
+fn a_table_that_is_not_as_it_was_written_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    let config = config(dir.path(), "processed");
+    preprocess_with(&config, 2).unwrap();
+    let path = config.data.processed_dir.join(METADATA_FILE);
+    let whole = fs::read_to_string(&path).unwrap();
+    let cut = whole.trim_end().rsplit_once('\n').unwrap().0;
+    for changed in [format!("{cut}\n"), whole.replace(",low,", ",high,")] {
+        fs::write(&path, &changed).unwrap();
+        let message = Dataset::open(&config).unwrap_err().to_string();
+        assert!(message.contains("changed since"), "{message}");
+    }
+    fs::write(&path, &whole).unwrap();
+    Dataset::open(&config).unwrap();
 }

@@ -8,9 +8,11 @@ use std::path::Path;
 
 use audio_transformer::config::{Config, DataConfig, Preset, TrainConfig};
 use audio_transformer::internals::training::checkpoint;
-use audio_transformer::internals::training::history;
+use audio_transformer::internals::training::history::{self, EpochRecord};
+use audio_transformer::internals::training::observe::Observer;
 use audio_transformer::internals::training::paths::{checkpoint_path, history_path, state_path};
 use audio_transformer::internals::training::run::State;
+use audio_transformer::internals::training::train::train_observed;
 use audio_transformer::{Error, acquire, find_learning_rate, preprocess, show, sweep, train};
 use tch::Device;
 
@@ -111,4 +113,48 @@ fn a_run_ends_when_it_gets_no_better_and_keeps_its_best_epoch() {
         all
     };
     assert_eq!(weights(&patient), weights(&short));
+}
+
+/// Stops a run after so many epochs.
+struct StopAfter(usize);
+
+impl Observer for StopAfter {
+    fn say(&mut self, _line: &str) {}
+
+    fn plan(&mut self, _epochs: usize) {}
+
+    fn epoch_ends(&mut self, _history: &[EpochRecord], _epochs: usize) {
+        self.0 -= 1;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_takes_no_other_runs_weights_for_its_best() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepared(dir.path());
+    let patient = |name: &str, seed: u64| {
+        with(&config, name, |train| {
+            (train.epochs, train.patience, train.learning_rate, train.seed) = (200, Some(2), 3e-3, seed);
+        })
+    };
+    let report = train(&patient("whole", 0)).unwrap();
+    let best = history::best_epoch(&report.history).unwrap();
+    train(&patient("other", 1)).unwrap();
+    let broken = patient("broken", 0);
+    let stopped = train_observed(&broken, &mut StopAfter(best + 1));
+    assert!(matches!(stopped, Err(Error::Stopped { .. })));
+    let own = std::fs::read(checkpoint_path(&broken)).unwrap();
+    std::fs::copy(checkpoint_path(&patient("other", 1)), checkpoint_path(&broken)).unwrap();
+    let message = train(&broken).map(|report| report.to_string()).unwrap_err().to_string();
+    assert!(
+        message.contains(&format!("after epoch {best}, its best")) && message.contains("of another run"),
+        "{message}"
+    );
+    // With its own weights it ends as a run that was not stopped.
+    std::fs::write(checkpoint_path(&broken), own).unwrap();
+    assert_eq!(train(&broken).unwrap().history.len(), report.history.len());
 }

@@ -10,12 +10,10 @@ use crate::dataset::demo;
 #[cfg(feature = "download")]
 use crate::dataset::download::{ArchiveSource, DownloadOptions, fetch_dataset};
 use crate::dataset::together;
+use crate::dataset::unpacked;
 use crate::dataset::verify::{self, ESC50_WAV};
 use crate::error::{Error, Result};
-use crate::files::{self, content, names};
-
-/// Beside the recordings of an archive: a hash of the archive.
-const ARCHIVE_FILE: &str = ".archive-xxh3";
+use crate::files::names;
 
 /// The folder the ESC-50 archive is unpacked to, named as GitHub names its top-level folder.
 const ESC50_FOLDER: &str = "ESC-50-master";
@@ -213,7 +211,7 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
             Ok(())
         }
         DataSource::Folder(_) | DataSource::Table(_) => Ok(()),
-        DataSource::Archive(path) if path.is_file() => check_kind(path).and_then(|()| unpacked(path, root)),
+        DataSource::Archive(path) if path.is_file() => check_kind(path).and_then(|()| unpack(path, root)),
         _ if !is_missing(root) => Ok(()),
         DataSource::Archive(path) => Err(no_such_folder(path)),
         DataSource::Esc10 | DataSource::Esc50 => fetch_url(&config.data.esc50_url, root),
@@ -222,23 +220,8 @@ fn provide(config: &Config, root: &Path) -> Result<()> {
 }
 
 /// Unpacks an archive of this machine, unless that was done: then it must be the same archive as it was.
-fn unpacked(path: &Path, root: &Path) -> Result<()> {
-    let stamp = root.join(ARCHIVE_FILE);
-    let hash = content::hash_file(path)?.to_string();
-    if is_missing(root) {
-        fetch_file(path, root)?;
-        return files::write_bytes(&stamp, hash.as_bytes());
-    }
-    match fs::read_to_string(&stamp) {
-        // What was unpacked by an older version tells nothing of its archive.
-        Ok(known) if known != hash => Err(Error::Dataset {
-            root: root.into(),
-            expected: format!("what {} holds", path.display()),
-            found: "what another archive of this name held".into(),
-            next: "Move that folder away, and this one is unpacked in its place.".into(),
-        }),
-        _ => Ok(()),
-    }
+fn unpack(path: &Path, root: &Path) -> Result<()> {
+    if is_missing(root) { fetch_file(path, root) } else { unpacked::check_origin(path, root) }
 }
 
 #[cfg(feature = "download")]
@@ -279,6 +262,9 @@ fn open_whole(config: &Config, root: &Path) -> Result<Catalog> {
             return Err(no_such_folder(root));
         }
         return Err(Error::StageMissing { stage: "Download and verify", path: root.into() });
+    }
+    if let (None, DataSource::Archive(path)) = (&config.data.metadata_path, &config.data.source) {
+        unpacked::check_origin(path, root)?;
     }
     let catalog = match (&config.data.metadata_path, &config.data.source) {
         (Some(table), _) => return Catalog::from_csv(table, root),

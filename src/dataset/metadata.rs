@@ -87,6 +87,12 @@ pub struct Origin {
     /// Whether windows of long recordings in which nothing sounds were left out, as they are now.
     #[serde(default)]
     pub without_silent_windows: bool,
+    /// The table of all rows, told by a hash of the file; `None` while a run is under way, and from before it was kept.
+    #[serde(default)]
+    pub table: Option<Digest>,
+    /// Recordings that could not be read, each with what tells whether its file has changed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<(String, Option<Digest>)>,
 }
 
 impl Origin {
@@ -100,7 +106,8 @@ impl Origin {
     pub fn new(config: &Config) -> Self {
         let settings = FeatureSettings::new(&config.clip, &config.features);
         let without_silent_windows = config.clip.long_clips == LongClips::Windows;
-        Origin { data: config.data.identity(), settings, catalog: None, without_silent_windows }
+        let (catalog, table, left_out) = (None, None, Vec::new());
+        Origin { data: config.data.identity(), settings, catalog, without_silent_windows, table, left_out }
     }
 
     /// Reads `settings.json`.

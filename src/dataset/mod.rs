@@ -6,6 +6,7 @@ pub mod measure;
 pub mod copies;
 pub mod checkup;
 pub mod demo;
+mod unpacked;
 #[cfg(feature = "download")]
 pub mod archive;
 #[cfg(feature = "download")]
@@ -16,5 +17,6 @@ pub mod propose;
 pub(crate) mod chosen_folds;
 pub mod metadata;
 pub(crate) mod stored;
+pub(crate) mod in_use;
 pub mod preprocess;
 pub mod processed;

@@ -18,7 +18,7 @@ use crate::dataset::chosen_folds::ChosenFolds;
 use crate::dataset::metadata::{self, FeatureSettings, METADATA_FILE, Origin, ProcessedClip};
 use crate::dataset::stored::Stored;
 use crate::error::{Error, Result};
-use crate::files::content;
+use crate::files::content::{self, Digest};
 use crate::front_end::features::Spectrogram;
 
 /// The spectrograms that preprocessing left, with labels and folds.
@@ -62,9 +62,16 @@ impl Dataset {
             return Err(Error::Features { path: dir, expected, found });
         }
         let audio_dir = check_catalog(config, origin.catalog.as_deref(), &path)?;
+        if let Some(table) = origin.table
+            && content::hash_file(&path)? != table
+        {
+            let (expected, found) = ("the table that preprocessing wrote".into(), "one that was changed since".into());
+            return Err(Error::Features { path, expected, found });
+        }
         let clips = read_rows(&path)?;
         if let Some(audio_dir) = audio_dir {
             check_files(&clips, &audio_dir, &path)?;
+            check_left_out(&origin.left_out, &audio_dir, &path)?;
         }
         let labels = labels_of(&clips).map_err(|found| Error::Features {
             path,
@@ -91,14 +98,16 @@ impl Dataset {
     #[cfg(feature = "torch")]
     pub(crate) fn fingerprint(&self, indices: impl IntoIterator<Item = usize>) -> String {
         content::hash_texts(indices.into_iter().flat_map(|index| {
-            let ProcessedClip { npy, row, filename, start_s, fold, target, category, file_xxh3, .. } =
+            let ProcessedClip { npy, row, filename, start_s, fold, target, category, source, file_xxh3, .. } =
                 &self.clips[index];
             // In which shard a clip lies says nothing of it.
             let name: Cow<str> = match row {
                 None => (&**npy).into(),
                 Some(_) => format!("{filename} {start_s}").into(),
             };
-            let further = [fold.to_string().into(), target.to_string().into(), (&**category).into()];
+            // By sources clips are kept back.
+            let further =
+                [fold.to_string().into(), target.to_string().into(), (&**category).into(), (&**source).into()];
             [name].into_iter().chain(further).chain([file_xxh3.to_string().into()])
         }))
     }
@@ -271,6 +280,20 @@ fn check_files(clips: &[ProcessedClip], audio_dir: &Path, path: &Path) -> Result
         Ok(())
     });
     changed.find_first(Result::is_err).unwrap_or(Ok(()))
+}
+
+/// Refuses to go on without recordings that could not be read and are other ones now.
+fn check_left_out(left_out: &[(String, Option<Digest>)], audio_dir: &Path, path: &Path) -> Result<()> {
+    let changed =
+        |(filename, then): &&(String, Option<Digest>)| content::stamp(&audio_dir.join(filename)).ok() != *then;
+    match left_out.iter().find(changed) {
+        None => Ok(()),
+        Some((filename, _)) => Err(Error::Features {
+            path: path.into(),
+            expected: format!("spectrograms of {filename}, whose file has changed since it could not be read"),
+            found: "none".into(),
+        }),
+    }
 }
 
 /// In what the data set as it is differs from the spectrograms of it, as expected and found: files that came or went, else the first

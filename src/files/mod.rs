@@ -2,7 +2,7 @@
 
 mod atomic;
 pub(crate) mod hash;
-pub(crate) mod content;
+pub mod content;
 pub(crate) mod names;
 pub mod text;
 pub mod npy;

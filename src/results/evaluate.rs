@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::config::Config;
 use crate::config::differences::differences;
+use crate::dataset::in_use::InUse;
 use crate::dataset::metadata::ProcessedClip;
 use crate::dataset::processed::{Dataset, Split};
 use crate::distributed::peers::{Alone, Peers};
@@ -65,6 +66,8 @@ pub(crate) struct HeldOut<'a> {
     checkpoint: Checkpoint,
     device: Device,
     peers: &'a dyn Peers,
+    /// Its spectrograms stay what they are.
+    _in_use: InUse,
 }
 
 /// What the processes that score a fold must have alike.
@@ -80,6 +83,7 @@ impl<'a> HeldOut<'a> {
     /// As [`evaluate_together`].
     pub fn open(config: &Config, path: &Path, peers: &'a dyn Peers) -> Result<Self> {
         let device = device::of_process(device::select(config.train.device)?, peers.local_rank());
+        let in_use = InUse::to_read(&config.data.processed_dir)?;
         let dataset = Dataset::open(config)?;
         let split = dataset.split(&config.train)?;
         if peers.size() > 1 {
@@ -88,7 +92,7 @@ impl<'a> HeldOut<'a> {
         }
         let checkpoint = checkpoint::load_together(path, device, peers)?;
         check_fit(path, &checkpoint.info, &dataset, &split)?;
-        Ok(HeldOut { dataset, split, checkpoint, device, peers })
+        Ok(HeldOut { dataset, split, checkpoint, device, peers, _in_use: in_use })
     }
 
     /// What `network` makes of the inputs of clips, `(clips, n)`, as one row per recording: the mean of its windows.

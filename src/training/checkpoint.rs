@@ -88,6 +88,10 @@ fn parse(path: &Path, bytes: &[u8], device: Device) -> Result<Checkpoint> {
         let values = values.map_err(|found| invalid(path, &format!("a tensor {name} as F32 or F16"), found))?;
         tensors::copy_into(&mut variable, &name, &values)
             .map_err(|(expected, found)| invalid(path, &expected, found))?;
+        // A bit that tipped over, or a training that came to nothing, would be given as an answer.
+        if variable.isfinite().all().int64_value(&[]) != 1 {
+            return Err(invalid(path, &format!("numbers in the tensor {name}"), "some that are none"));
+        }
     }
     let familiarity = Familiarity::read(&weights).map_err(|(expected, found)| invalid(path, &expected, found))?;
     Ok(Checkpoint { info, model, familiarity, vs })

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use tch::nn::VarStore;
 
-use crate::config::Config;
+use crate::config::{Config, TrainConfig};
+use crate::dataset::in_use::InUse;
 use crate::dataset::processed::{Dataset, Split};
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
@@ -97,6 +98,8 @@ fn run(
     }
     let started = Instant::now();
     let device = device::of_process(device::select(config.train.device)?, peers.local_rank());
+    // To the end of the run, which looks at spectrograms again.
+    let _in_use = InUse::to_read(&config.data.processed_dir)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
     let num_classes = check_classes(config, &dataset)?;
@@ -299,7 +302,12 @@ impl Course<'_> {
         };
         match history::best_epoch(&run.history).filter(|_| config.train.patience.is_some()) {
             Some(best) => {
-                let Checkpoint { model, vs, .. } = checkpoint::load_together(&checkpoint_path(config), device, peers)?;
+                let Checkpoint { model, vs, info, .. } =
+                    checkpoint::load_together(&checkpoint_path(config), device, peers)
+                        .map_err(|error| lost_best(config, best, error.to_string()))?;
+                if of_run(&info) != (CheckpointInfo { epoch: best, ..of_run(&run.run) }) {
+                    return Err(lost_best(config, best, format!("weights of another run, or of epoch {}", info.epoch)));
+                }
                 run.run.epoch = best;
                 finish(run, &model, &vs)?;
             }
@@ -400,6 +408,23 @@ fn diverged(config: &Config, run: &Progress, learning_rate: f64, reason: &str) -
         None => "Lower train.learning_rate.".into(),
     };
     Error::Training { epoch: run.history.len() + 1, step: run.step, learning_rate, reason: reason.into(), next }
+}
+
+/// What of a description is that of the run, whichever of its epochs it describes.
+fn of_run(info: &CheckpointInfo) -> CheckpointInfo {
+    // A budget of time may have changed the number of epochs meanwhile.
+    let train = TrainConfig { epochs: 0, ..same_run(&info.train) };
+    CheckpointInfo { train, calibration: None, ..info.clone() }
+}
+
+/// The best epoch's weights are not where they were left.
+fn lost_best(config: &Config, best: usize, found: String) -> Error {
+    Error::Checkpoint {
+        path: checkpoint_path(config),
+        expected: format!("this run's weights after epoch {best}, its best"),
+        found,
+        next: format!("Put them back, or remove {} and train from the beginning.", state_path(config).display()),
+    }
 }
 
 fn stopped(config: &Config, epoch: usize, epochs: usize) -> Error {

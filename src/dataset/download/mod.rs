@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::dataset::archive::{self, Failure, Limits, Unpacked};
 use crate::dataset::catalog::Catalog;
+use crate::dataset::unpacked;
 use crate::dataset::verify::{ESC50_WAV, VerifyReport, survey, verify};
 use crate::error::{Error, Result};
 use crate::files::http::{self, Advice, Server};
@@ -93,6 +94,10 @@ pub fn fetch_dataset(source: &ArchiveSource, destination: &Path, options: &Downl
     };
     let (archive_bytes, unpacked) = fetched.map_err(|error| staging.renamed(error))?;
     let report = check(staging.path()).map_err(|error| staging.renamed(error))?;
+    // In the folder before it lies where it is looked for: a run that is killed leaves none without it.
+    if let ArchiveSource::File(path) = source {
+        unpacked::note_origin(path, staging.path())?;
+    }
     staging.commit()?;
     Ok(Fetched {
         archive_bytes,

@@ -9,18 +9,21 @@ mod spectrograms;
 mod workers;
 mod report;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use crate::config::Config;
 use crate::dataset::acquire;
-use crate::dataset::catalog::Catalog;
-use crate::dataset::metadata::{self, METADATA_FILE, Origin};
+use crate::dataset::catalog::{Catalog, Clip};
+use crate::dataset::in_use::{Asked, InUse, in_use};
+use crate::dataset::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
 use crate::error::{Error, Result};
+use crate::files::content;
 use cache::Cache;
-use recording::{Recording, rows};
+use recording::{Recording, Spectrogram, rows};
 pub use report::PreprocessReport;
 pub use windows::{Cutter, Windows, clips_of};
 
@@ -51,8 +54,34 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     let dir = &config.data.processed_dir;
     let started = Instant::now();
     let all = vec![true; catalog.clips.len()];
-    let (recordings, stale) = Cache::open(dir, &Origin::new(config), &catalog, &all)?.into_parts();
+    let asked = InUse::to_write(dir)?;
+    let known = Cache::open(dir, &Origin::new(config), &catalog, &all)?;
     let compared = started.elapsed();
+    // Held until all is done.
+    let _alone = match asked {
+        Asked::Alone(alone) => alone,
+        // Where nothing is to be done, others may go on.
+        Asked::BesideReaders(beside) if is_finished(dir, config, &catalog, &known) => {
+            let spectrograms = || known.recordings.iter().flatten().flat_map(|recording| &recording.spectrograms);
+            let report = PreprocessReport {
+                reused: known.recordings.iter().flatten().count(),
+                spectrograms: spectrograms().count(),
+                silent: known.recordings.iter().flatten().map(|recording| recording.n_silent).sum(),
+                shards: shards_of(spectrograms()),
+                compared,
+                elapsed: started.elapsed(),
+                ..Default::default()
+            };
+            drop(beside);
+            return Ok(report);
+        }
+        Asked::BesideReaders(_) => return Err(in_use(dir)),
+    };
+    // A table beside new settings, of rows that were made with others, would be believed by the next run.
+    if !Origin::read(dir).is_ok_and(|old| old.makes_the_same(&Origin::new(config))) {
+        metadata::write(&dir.join(METADATA_FILE), std::iter::empty::<ProcessedClip>())?;
+    }
+    let (recordings, stale) = known.into_parts();
     // While spectrograms are being replaced, the table lists those alone that stay, and its origin says that it is not whole: an
     // interrupted run leaves no row that lies, and nothing to train on.
     Origin::new(config).write(dir)?;
@@ -67,13 +96,41 @@ pub fn preprocess_with(config: &Config, n_workers: usize) -> Result<PreprocessRe
     report.silent = recordings.iter().flatten().map(|recording| recording.n_silent).sum();
     let spectrograms = || recordings.iter().flatten().flat_map(|recording| &recording.spectrograms);
     report.spectrograms = spectrograms().count();
-    report.shards = spectrograms().filter(|one| one.row.is_some()).map(|one| &one.npy).collect::<HashSet<_>>().len();
+    report.shards = shards_of(spectrograms());
     metadata::write(&dir.join(METADATA_FILE), rows(&catalog, &recordings))?;
     Cache::remove_orphans(stale, dir, &recordings)?;
     check_classes(&catalog, &recordings, &report.failed)?;
-    Origin { catalog: Some(metadata::fingerprint(&catalog)), ..Origin::new(config) }.write(dir)?;
+    let left_out = report.failed.iter().map(|(filename, _)| {
+        let stamp = content::stamp(&catalog.audio_dir.join(filename)).ok();
+        (filename.clone(), stamp)
+    });
+    let origin = Origin {
+        catalog: Some(metadata::fingerprint(&catalog)),
+        table: Some(content::hash_file(&dir.join(METADATA_FILE))?),
+        left_out: left_out.collect(),
+        ..Origin::new(config)
+    };
+    origin.write(dir)?;
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// In how many shards these lie.
+fn shards_of<'a>(spectrograms: impl Iterator<Item = &'a Spectrogram>) -> usize {
+    spectrograms.filter(|one| one.row.is_some()).map(|one| &one.npy).collect::<HashSet<_>>().len()
+}
+
+/// Whether a run that ended left all there is to be made of a catalogue.
+fn is_finished(dir: &Path, config: &Config, catalog: &Catalog, known: &Cache) -> bool {
+    let made_from = Some(metadata::fingerprint(catalog));
+    let Ok(old) = Origin::read(dir) else { return false };
+    let left_out: HashMap<_, _> = old.left_out.iter().map(|(filename, stamp)| (filename.as_str(), *stamp)).collect();
+    let is_done = |(clip, known): (&Clip, &Option<Recording>)| {
+        known.is_some() || left_out.get(clip.filename.as_str()) == Some(&content::stamp(&catalog.path(clip)).ok())
+    };
+    old.makes_the_same(&Origin::new(config))
+        && old.catalog == made_from
+        && catalog.clips.iter().zip(&known.recordings).all(is_done)
 }
 
 /// The part of the stage that process `rank` of `size` has: shards, which [`preprocess`] takes up when all have done theirs. Where spectrograms

@@ -188,6 +188,11 @@ impl<'a, N: FnMut(&[Spectrogram]) -> Result<Vec<Verdict>>> Hearing<'a, N> {
         said.ready = next?;
         for (Place { start_s, end_s, loudest_dbfs }, verdict) in places.into_iter().zip(verdicts?) {
             let Verdict { probabilities, seen, distance } = verdict;
+            if !probabilities.iter().all(|probability| probability.is_finite()) {
+                let (expected, found) =
+                    ("a network that answers in numbers".into(), "one that does not: get it again".into());
+                return Err(Error::Signal { expected, found });
+            }
             let standing = standing(loudest_dbfs, reference.zip(distance));
             let sums = if standing == Standing::Silent { &mut said.of_silence } else { &mut said.of_sound };
             sums.add(&probabilities, &seen);
