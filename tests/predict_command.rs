@@ -331,10 +331,73 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     assert!(after[0]["duration_s"] != before[0]["duration_s"] && after[0]["stamp"] != before[0]["stamp"]);
     assert_eq!(files(&fs::read_to_string(&path).unwrap()), files(&whole));
     // Results of other settings are not mixed with these, and what is no such file is left alone.
-    for (text, arguments) in [(again.as_str(), &["--top", "2"][..]), ("my notes\n", &[]), ("{\"a\":1}\n", &[])] {
+    let others = [(again.as_str(), &["--top", "2"][..]), ("my notes\n", &[]), ("{\"a\":1}\n", &[]), ("no line", &[])];
+    for (text, arguments) in others {
         fs::write(&path, text).unwrap();
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}
+
+#[test]
+fn results_are_one_runs_at_a_time_and_of_the_files_that_are_there() {
+    let dir = recordings();
+    for (name, take) in [("sounds/a.wav", 5), ("sounds/deep/b.wav", 8)] {
+        write_wav(&dir.path().join(name), &demo::synthesize(0, take, 1, 0, 0)).unwrap();
+        let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        File::options().write(true).open(dir.path().join(name)).unwrap().set_modified(then).unwrap();
+    }
+    let path = dir.path().join("results.jsonl");
+    let run = || predict(dir.path(), ["--out", "results.jsonl", "sounds/a.wav", "sounds/deep/b.wav"]);
+    let said = || -> Vec<(String, String)> {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut said: Vec<_> = lines.map(|line| (line["file"].to_string(), line["top"].to_string())).collect();
+        said.sort();
+        said
+    };
+    assert_eq!(run().status.code(), Some(0));
+    let before = said();
+    // Two recordings of one length and time change places.
+    let [a, b] = ["sounds/a.wav", "sounds/deep/b.wav"].map(|name| dir.path().join(name));
+    fs::rename(&a, dir.path().join("aside")).unwrap();
+    fs::rename(&b, &a).unwrap();
+    fs::rename(dir.path().join("aside"), &b).unwrap();
+    assert_eq!(run().status.code(), Some(0));
+    let after = said();
+    assert_eq!((&after[0].1, &after[1].1), (&before[1].1, &before[0].1));
+    // While a run watches, another does not write; what is replaced meanwhile is named again.
+    let mut child = Command::new(command())
+        .args(["--watch", "--out", "results.jsonl", "sounds"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut words = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(words.any(|line| line.unwrap().contains("watching")));
+    let other = run();
+    assert_eq!(other.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("another run writes into it"), "{other:?}");
+    write_wav(&a, &sound()).unwrap();
+    let begun = std::time::Instant::now();
+    while said().len() < 3 && begun.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said().len(), 3);
+    assert_eq!(run().status.code(), Some(0));
+    let tops: Vec<String> = said().into_iter().map(|(_, top)| top).collect();
+    assert_eq!(tops, [before[0].1.as_str(); 2], "both hold one sound now");
+    // A link leads where it did, and what is no file is left alone.
+    #[cfg(unix)]
+    {
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(predict(dir.path(), ["--out", "link", "sounds/a.wav"]).status.code(), Some(0));
+        assert!(link.is_symlink());
+        assert_eq!(predict(dir.path(), ["--out", "/dev/null", "sounds/a.wav"]).status.code(), Some(2));
     }
 }
 

@@ -139,7 +139,7 @@ fn main() -> ExitCode {
         // Who closes the other end of the pipe has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE.into(),
         Err(error) => {
-            eprintln!("predict: cannot write to standard output: {error}");
+            eprintln!("predict: cannot write what was said: {error}");
             SOME_FAILED.into()
         }
     }
@@ -284,7 +284,11 @@ impl<W: Write> Run<W> {
         eprintln!("predict: watching");
         loop {
             match watch.next() {
-                Ok(recordings) => recordings.iter().try_for_each(|path| self.recording(path))?,
+                Ok(recordings) => recordings.iter().try_for_each(|path| {
+                    // It has come, or has become another: what was said of one of its name says nothing of it.
+                    self.done.remove(path);
+                    self.recording(path)
+                })?,
                 Err(error) => return self.tell_failed(&first, &error),
             }
         }
