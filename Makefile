@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds inner-folds ablation first-recipe check-released bench check-gpu bench-notebook bench-kernel-starts setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds curve inner-folds ablation first-recipe check-released bench check-gpu bench-notebook bench-kernel-starts setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ page-runtime: ## Build what runs in the page that `export --page` makes, after a
 run-esc10: ## Run the notebook on the recordings that ESC10_DIR/make_archive.py packs, served as an archive on this machine
 	$(PREPARE) run-esc10
 
-own-data: ## What the default path makes of data sets as people have them, made from ESC-10's recordings (ESC10_DIR; half an hour)
+own-data: ## What the default path makes of data sets as people have them, made from ESC-10's recordings, beside settings by hand (ESC10_DIR; two hours)
 	$(PREPARE) own-data
 
 unknown: ## How well sounds of a class left out of training are told to be none of those known (ESC10_DIR; half an hour)
@@ -53,6 +53,9 @@ unknown: ## How well sounds of a class left out of training are told to be none 
 
 five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the released model (three hours)
 	$(PREPARE) five-folds
+
+curve: ## Accuracy over training time: every fold with the numbers of epochs that EPOCHS names, two seeds (as long as five-folds for each 360)
+	$(PREPARE) curve
 
 inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (half an hour for each 180 epochs)
 	$(PREPARE) inner-folds

@@ -41,26 +41,31 @@ def inner(clock: Clock, libtorch: Path) -> None:
     study(clock, libtorch, "inner", *recipes)
 
 
+def curve(clock: Clock, libtorch: Path) -> None:
+    """The good preset with the numbers of epochs that EPOCHS names; without any, what the record holds."""
+    study(clock, libtorch, "curve", *os.environ.get("EPOCHS", "").split())
+
+
 def own_data(clock: Clock, libtorch: Path) -> None:
-    """`examples/own_data.rs`: the sets, then each by the notebook's former default and by settings that fit."""
-    on_sets(clock, libtorch, "own_data", [[name, recipe] for name in OWN_SETS for recipe in ("quick", "fitted")])
+    """`examples/own_data`: the sets, each by the notebook's former default and by settings that fit, and these beside settings by hand."""
+    runs = [["run", name, recipe] for name in OWN_SETS for recipe in ("quick", "fitted")]
+    on_sets(clock, libtorch, "own_data", [*runs, ["table"], ["by-hand"]])
 
 
 def unknown(clock: Clock, libtorch: Path) -> None:
     """`examples/unknown.rs`: each pair of classes left out once."""
-    on_sets(clock, libtorch, "unknown", [[str(pair)] for pair in range(5)])
+    on_sets(clock, libtorch, "unknown", [*(["run", str(pair)] for pair in range(5)), ["table"]])
 
 
-def on_sets(clock: Clock, libtorch: Path, example: str, runs: list[list[str]]) -> None:
-    """The sets made from the recordings of ESC10_DIR, an example's runs on them, and its table."""
+def on_sets(clock: Clock, libtorch: Path, example: str, commands: list[list[str]]) -> None:
+    """The sets made from the recordings of ESC10_DIR, and an example's commands on them."""
     env = {**kernel.build_environment(libtorch), "GOMP_SPINCOUNT": kernel.SPIN_COUNT}
     program = ["cargo", "run", "-q", *kernel.BUILD, "--example"]
     with clock.step("own data: the sets"):
         run([*program, "own_data", "--", "make", esc10.packing_script().parent], env=env)
-    for words in runs:
-        with clock.step(f"{example}: {', '.join(words)}"):
-            run([*program, example, "--", "run", *words], env=env)
-    run([*program, example, "--", "table"], env=env)
+    for words in commands:
+        with clock.step(f"{example}: {' '.join(words)}"):
+            run([*program, example, "--", *words], env=env)
 
 
 def release(clock: Clock, libtorch: Path) -> None:

@@ -110,6 +110,7 @@ COMMANDS = {
     "unknown": with_libtorch(study.unknown),
     "five-folds": with_libtorch(study.release),
     "ablation": with_libtorch(study.study, "ablation"),
+    "curve": with_libtorch(study.curve),
     "inner-folds": with_libtorch(study.inner),
     "first-recipe": with_libtorch(study.study, "first"),
     "check-released": with_libtorch(study.study, "check"),

@@ -18,7 +18,7 @@ use audio_transformer::{Dataset, Interval, train};
 use crate::jobs::{Job, run_all};
 use crate::kept::{self, InnerRun, Said};
 use crate::recipes::recipe;
-use crate::tables::recording;
+use crate::tables::{averaged, recording};
 use crate::{Outcome, one_thread, prepare};
 
 /// One network of those whose probabilities are averaged: a recipe's with a seed.
@@ -127,26 +127,11 @@ fn scored(candidate: &Candidate, pairs: &[(u32, u32)]) -> Outcome<Validations> {
         validations.minutes += runs.iter().map(|run| run.training_s / 60.0).sum::<f64>();
         for (place, (fold, other)) in [(a, b), (b, a)].into_iter().enumerate() {
             let of_members: Vec<Vec<ScoredClip>> = runs.iter().map(|run| run.scored(place)).collect();
-            validations.scored.push((fold, other, mean(&of_members)));
+            let of_members: Vec<&[ScoredClip]> = of_members.iter().map(Vec::as_slice).collect();
+            validations.scored.push((fold, other, averaged(&of_members)));
         }
     }
     Ok(validations)
-}
-
-/// The mean of what several networks say of the same clips.
-fn mean(of_members: &[Vec<ScoredClip>]) -> Vec<ScoredClip> {
-    let mean_of = |place: usize| {
-        let clip = &of_members[0][place];
-        let mut sum = vec![0.0; clip.probabilities.len()];
-        for member in of_members {
-            assert_eq!(member[place].filename, clip.filename, "members were scored on other clips");
-            sum.iter_mut()
-                .zip(&member[place].probabilities)
-                .for_each(|(sum, more)| *sum += more / of_members.len() as f32);
-        }
-        ScoredClip::new(clip.filename.clone(), clip.actual, sum)
-    };
-    (0..of_members[0].len()).map(mean_of).collect()
 }
 
 /// A clip's recording, its loss and its share of right answers, in the mean of the networks that were scored on it.
@@ -287,9 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn several_networks_say_the_mean_of_what_each_says() {
-        let mean = mean(&[vec![clip("1-r-A-0", 0.2)], vec![clip("1-r-A-0", 0.9)]]);
-        assert!((mean[0].probabilities[0] - 0.55).abs() < 1e-6 && mean[0].is_right());
+    fn several_recipes_with_a_plus_between_them_are_one_candidate() {
         let parsed = Candidate::parse("good:90+fine@3").unwrap();
         let members: Vec<_> = parsed.members.iter().map(|one| (one.recipe.as_str(), one.seed)).collect();
         assert_eq!(members, [("good:90", 0), ("fine", 3)]);

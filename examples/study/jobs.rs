@@ -18,15 +18,6 @@ pub struct Job {
     pub arguments: Vec<String>,
 }
 
-impl Job {
-    /// A fold held out by the good preset, or by another recipe.
-    pub fn fold(recipe: Option<&str>, fold: u32, seed: u64) -> Self {
-        let name = format!("{} fold {fold} seed {seed}", recipe.unwrap_or("good"));
-        let arguments = ["run".to_owned(), fold.to_string(), seed.to_string()].into_iter();
-        Job { name, arguments: arguments.chain(recipe.map(str::to_owned)).collect() }
-    }
-}
-
 /// Runs every job in a process of its own, as many at once as there are cores; their output goes to files in `logs`. When one fails no
 /// other is started, and those under way are let end.
 pub fn run_all(logs: &Path, jobs: impl IntoIterator<Item = Job>) -> Outcome {

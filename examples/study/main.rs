@@ -3,6 +3,7 @@
 //! ```text
 //! study five-folds [SEED ...] every fold with every seed, two where none is named
 //! study first                 every fold of the good preset's first version
+//! study curve EPOCHS ...      the same with other numbers of epochs, and what accuracy each time of training buys
 //! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
 //! study inner RECIPE ...      recipes compared without a look at the folds that will judge them, the first with each of the others; RECIPE is
@@ -17,6 +18,7 @@
 //! `DATASET` and `DATA_DIR` name the data as in the notebook. Runs are processes of one thread, as many at once as there are cores; a
 //! run that was stopped goes on from its last epoch, and a finished one is not repeated.
 
+mod curve;
 mod inner;
 mod jobs;
 mod kept;
@@ -54,6 +56,7 @@ fn main() -> Outcome {
     match arguments.as_slice() {
         ["five-folds", given @ ..] => five_folds(&good(), None, &seeds(given)?),
         ["first"] => five_folds(&first(), Some(FIRST), &SEEDS),
+        ["curve", epochs @ ..] => curve::curve(epochs),
         ["record"] => {
             tables(&CrossValidation::load(&release::record_path(Path::new(RELEASED)))?);
             Ok(())
@@ -68,7 +71,7 @@ fn main() -> Outcome {
         ["inner", names @ ..] => inner::compare(names),
         ["inner-run", a, b, seed, name] => inner::run(a, b, seed, name),
         _ => {
-            Err("usage: study five-folds [SEED ...] | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
+            Err("usage: study five-folds [SEED ...] | curve EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
                  | run FOLD SEED [NAME]"
                 .into())
         }
@@ -100,9 +103,16 @@ fn prepare(config: &Config) -> Outcome {
     Ok(())
 }
 
-fn results(config: &Config, ingredient: Option<&'static str>, seeds: &[u64]) -> Outcome<CrossValidation> {
+/// A fold held out by the good preset, or by another recipe.
+fn fold_job(recipe: Option<&str>, fold: u32, seed: u64) -> Job {
+    let name = format!("{} fold {fold} seed {seed}", recipe.unwrap_or("good"));
+    let arguments = ["run".to_owned(), fold.to_string(), seed.to_string()].into_iter();
+    Job { name, arguments: arguments.chain(recipe.map(str::to_owned)).collect() }
+}
+
+fn results(config: &Config, ingredient: Option<&str>, seeds: &[u64]) -> Outcome<CrossValidation> {
     let folds = Dataset::open(config)?.folds();
-    let jobs = seeds.iter().flat_map(|&seed| folds.iter().map(move |&fold| Job::fold(ingredient, fold, seed)));
+    let jobs = seeds.iter().flat_map(|&seed| folds.iter().map(move |&fold| fold_job(ingredient, fold, seed)));
     run_all(&config.data.models_dir, jobs)?;
     Ok(cross_validate(config, seeds)?)
 }
@@ -119,7 +129,7 @@ fn ablation() -> Outcome {
     let config = good();
     prepare(&config)?;
     let recipes = ablations();
-    let jobs = recipes.iter().flat_map(|(name, _)| SEEDS.map(|seed| Job::fold(Some(name), CHOICE_FOLD, seed)));
+    let jobs = recipes.iter().flat_map(|(name, _)| SEEDS.map(|seed| fold_job(Some(name), CHOICE_FOLD, seed)));
     run_all(&config.data.models_dir, jobs)?;
     println!("\n| recipe | accuracy on fold {CHOICE_FOLD}, seeds {SEEDS:?} | mean | loss, nats |\n|---|---|---|---|");
     for (name, config) in &recipes {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use audio_transformer::Interval;
 use audio_transformer::internals::results::cross_validate::{CrossValidation, Spread};
-use audio_transformer::internals::results::metrics::Confusion;
+use audio_transformer::internals::results::metrics::{Confusion, ScoredClip};
 
 /// Every choice of the recipe was scored on this fold, so the headline leaves it out.
 pub const CHOICE_FOLD: u32 = 5;
@@ -12,7 +12,7 @@ pub const CHOICE_FOLD: u32 = 5;
 const SHOWN_CONFUSIONS: usize = 5;
 
 /// The 95 % interval of a recipe's accuracy over recordings; each clip counts by the share of its runs that were right.
-fn interval(all: &CrossValidation, counts: fn(u32) -> bool) -> Interval {
+pub fn interval(all: &CrossValidation, counts: fn(u32) -> bool) -> Interval {
     let mut clips: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for result in all.results.iter().filter(|result| counts(result.fold)) {
         for clip in &result.evaluation.clips {
@@ -27,6 +27,19 @@ fn interval(all: &CrossValidation, counts: fn(u32) -> bool) -> Interval {
 /// The recording that a clip was cut from: ESC-50 names its files fold-recording-take-class.
 pub fn recording(filename: &str) -> &str {
     filename.split('-').nth(1).unwrap_or(filename)
+}
+
+/// What several networks say of the same clips on average.
+pub fn averaged(networks: &[&[ScoredClip]]) -> Vec<ScoredClip> {
+    let mut clips: BTreeMap<&str, (usize, Vec<f32>)> = BTreeMap::new();
+    let n_clips = networks.first().map_or(0, |clips| clips.len());
+    for clip in networks.iter().flat_map(|clips| clips.iter()) {
+        let (_, sum) =
+            clips.entry(&clip.filename).or_insert_with(|| (clip.actual, vec![0.0; clip.probabilities.len()]));
+        sum.iter_mut().zip(&clip.probabilities).for_each(|(sum, more)| *sum += more / networks.len() as f32);
+    }
+    assert!(networks.iter().all(|said| said.len() == n_clips) && clips.len() == n_clips, "scored on other clips");
+    clips.into_iter().map(|(name, (actual, mean))| ScoredClip::new(name.to_owned(), actual, mean)).collect()
 }
 
 /// What docs/accuracy.md says of a recipe.
@@ -87,4 +100,19 @@ pub fn tables(all: &CrossValidation) {
 
 pub fn is_unseen_by_choices(fold: u32) -> bool {
     fold != CHOICE_FOLD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_networks_say_the_mean_of_what_each_says_whatever_their_order() {
+        let clip = |name: &str, first: f32| ScoredClip::new(name.into(), 0, vec![first, 1.0 - first]);
+        let (one, other) = ([clip("a", 0.2), clip("b", 0.6)], [clip("b", 0.2), clip("a", 0.9)]);
+        let both = averaged(&[&one, &other]);
+        let said: Vec<_> = both.iter().map(|clip| (clip.filename.as_str(), clip.is_right())).collect();
+        assert_eq!(said, [("a", true), ("b", false)]);
+        assert!((both[0].probabilities[0] - 0.55).abs() < 1e-6);
+    }
 }
