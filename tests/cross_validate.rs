@@ -11,9 +11,10 @@ use audio_transformer::Error;
 use audio_transformer::config::{Config, Preset, TrainConfig};
 use audio_transformer::internals::dataset::acquire;
 use audio_transformer::internals::dataset::preprocess;
+use audio_transformer::internals::distributed::peers::Alone;
 use audio_transformer::internals::model::tensors::Precision;
 use audio_transformer::internals::results::cross_validate::{
-    CrossValidation, cross_validate, fold_result, of_fold, result_path,
+    CrossValidation, cross_validate, fold_result, of_fold, result_path, score_fold,
 };
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
 use audio_transformer::internals::results::release::{Sheet, record_path, release, released_path};
@@ -58,27 +59,36 @@ fn every_fold_is_held_out_once_with_every_seed_and_nothing_is_computed_twice() {
     fold_result(&other, 1, 0).unwrap();
     assert!(written(1) > before[0], "another recipe is another result");
 
-    // Another label for one clip, of a fold that is not even trained on.
-    let table = config.data.processed_dir.join("metadata.csv");
-    let rows = fs::read_to_string(&table).unwrap();
-    let (row, other) = two_labels(&rows, 2);
-    fs::write(&table, rows.replace(&row, &other)).unwrap();
+    // Another sound for one clip, of a fold that is not even trained on.
+    let audio = dir.path().join("raw/demo/audio");
+    let clips = &all.results[1].evaluation.clips;
+    fs::copy(audio.join(&clips[0].filename), audio.join(&clips[1].filename)).unwrap();
+    preprocess::preprocess(&config).unwrap();
     fold_result(&config, 2, 0).unwrap();
-    assert!(written(2) > before[1], "other labels make another result");
+    assert!(written(2) > before[1], "other recordings make another result");
 }
 
-/// A row of a table whose clip is in `fold`, and that row with the label of a clip of another class.
-fn two_labels(rows: &str, fold: u32) -> (String, String) {
-    let mut lines = rows.lines();
-    let column = |name: &str| lines.clone().next().unwrap().split(',').position(|other| other == name).unwrap();
-    let (fold_column, target, category) = (column("fold"), column("target"), column("category"));
-    lines.next();
-    let cells: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
-    let row = cells.iter().find(|row| row[fold_column] == fold.to_string()).unwrap();
-    let other = cells.iter().find(|other| other[target] != row[target]).unwrap();
-    let mut changed = row.clone();
-    (changed[target], changed[category]) = (other[target], other[category]);
-    (row.join(","), changed.join(","))
+#[test]
+fn a_score_on_folds_that_moved_after_the_training_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = prepared(dir.path());
+    let run = of_fold(&config, 3, 0);
+    let report = train(&run).unwrap();
+    // A take of fold 1 and one of fold 3 change places.
+    let table = dir.path().join("raw/demo/meta/esc50.csv");
+    let rows = fs::read_to_string(&table).unwrap();
+    let file = |fold: char| {
+        let name = rows.lines().find(|row| row.starts_with(fold)).and_then(|row| row.split(',').next()).unwrap();
+        dir.path().join("raw/demo/audio").join(name)
+    };
+    let (one, three) = (fs::read(file('1')).unwrap(), fs::read(file('3')).unwrap());
+    fs::write(file('1'), three).unwrap();
+    fs::write(file('3'), one).unwrap();
+    preprocess::preprocess(&config).unwrap();
+    let refused = score_fold(&config, 3, 0, &report, &Alone);
+    assert!(matches!(refused, Err(Error::Features { .. })));
+    assert!(!result_path(&config, 3, 0).exists());
+    assert!(score_fold(&config, 3, 0, &train(&run).unwrap(), &Alone).is_ok());
 }
 
 /// A run of the same recipe that kept a fold out of its training.

@@ -3,6 +3,8 @@
 
 #[path = "support/demo_data.rs"]
 mod demo_data;
+#[path = "support/edited.rs"]
+mod edited;
 
 use std::fs;
 use std::path::Path;
@@ -145,6 +147,7 @@ fn a_checkpoint_for_other_classes_or_another_held_out_fold_is_refused() {
     let table = config.data.processed_dir.join("metadata.csv");
     let renamed = fs::read_to_string(&table).unwrap().replace("warble", "siren");
     fs::write(&table, renamed).unwrap();
+    edited::as_written(&config.data.processed_dir);
     let message = evaluate::evaluate(&config).map(drop).unwrap_err().to_string();
     assert!(message.contains("siren") && message.contains("warble"), "{message}");
 }

@@ -3,6 +3,8 @@
 
 #[path = "support/demo_data.rs"]
 mod demo_data;
+#[path = "support/edited.rs"]
+mod edited;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -222,6 +224,7 @@ fn a_state_of_other_spectrograms_labels_or_folds_is_passed_over() {
     for file in fs::read_dir(&original).unwrap().map(Result::unwrap) {
         fs::copy(file.path(), config.data.processed_dir.join(file.file_name())).unwrap();
     }
+    edited::as_written(&config.data.processed_dir);
     let changes: [(&str, Change); 3] = [
         ("a recording that was replaced", |clips| clips[0].file_xxh3 = Default::default()),
         ("two clips whose labels were mixed up", |clips| {

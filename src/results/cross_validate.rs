@@ -92,7 +92,8 @@ pub fn known_result(config: &Config, fold: u32, seed: u64) -> Result<Option<Fold
 /// Scores the run that holds out this fold, which has ended, by all processes; the first one keeps the result.
 ///
 /// # Errors
-/// As [`evaluate_together`]; [`Error::Io`] when the result cannot be written.
+/// As [`evaluate_together`]; [`Error::Features`] when recordings, labels or folds have changed since it was trained; [`Error::Io`] when the result
+/// cannot be written.
 pub fn score_fold(
     config: &Config,
     fold: u32,
@@ -102,9 +103,17 @@ pub fn score_fold(
 ) -> Result<FoldResult> {
     let run = of_fold(config, fold, seed);
     let training_s = report.history.last().map_or(0.0, |epoch| epoch.elapsed_s);
+    let settings = Settings::of(&run)?;
+    if settings.data != report.recordings {
+        return Err(Error::Features {
+            path: config.data.processed_dir.clone(),
+            expected: format!("the recordings and folds that fold {fold} was held out of"),
+            found: "others by now".into(),
+        });
+    }
     let evaluation = evaluate_together(&run, peers)?;
     let (accuracy, loss) = (evaluation.accuracy(), evaluation.mean_loss());
-    let result = FoldResult { fold, seed, accuracy, loss, training_s, evaluation, settings: Settings::of(&run)? };
+    let result = FoldResult { fold, seed, accuracy, loss, training_s, evaluation, settings };
     if peers.is_first() {
         files::write_bytes(&result_path(config, fold, seed), &serde_json::to_vec_pretty(&result).unwrap_or_default())?;
     }

@@ -17,6 +17,9 @@ pub struct TrainingReport {
     pub checkpoint: PathBuf,
     /// A record per epoch; also on disk beside the checkpoint.
     pub history: Vec<EpochRecord>,
+    /// A hash of all clips of the data set, trained on or not, with their labels, folds and sources: what is scored later must be split so.
+    #[serde(default)]
+    pub recordings: String,
     /// Clips trained on.
     pub train_clips: usize,
     /// Clips watched during training.

@@ -161,8 +161,10 @@ fn run(
         }
     }
     course.finish(&dataset, &split)?;
+    let recordings = dataset.fingerprint(0..dataset.clips.len());
     Ok(TrainingReport {
         checkpoint: checkpoint_path(config),
+        recordings,
         history: course.run.history,
         train_clips: split.train.len(),
         validation_clips: split.validation.len(),
