@@ -48,9 +48,9 @@ pub(super) fn parts_of_files(clips: &[Clip], audio_dir: &Path, csv: &Path, spans
 /// Clips that lie in a folder called after another class than theirs, in words.
 pub(super) fn other_folders(clips: &[Clip], csv: &Path) -> Option<String> {
     let classes: BTreeSet<&str> = clips.iter().flat_map(|clip| clip.classes().map(|(name, _)| name)).collect();
-    let folder = |clip: &'_ Clip| clip.filename.rsplit('/').nth(1).map(String::from);
     let contradicts = |clip: &&Clip| {
-        folder(clip).is_some_and(|folder| classes.contains(&*folder) && !clip.classes().any(|(name, _)| name == folder))
+        let folder = clip.filename.rsplit('/').nth(1);
+        folder.is_some_and(|folder| classes.contains(folder) && !clip.classes().any(|(name, _)| name == folder))
     };
     let first = clips.iter().find(contradicts)?;
     let n = clips.iter().filter(contradicts).count();

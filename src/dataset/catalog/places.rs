@@ -133,18 +133,18 @@ pub(super) fn find(clips: &mut [Clip], root: &Path) -> Result<Found> {
         ));
     }
     // Some here, some there: every file by its path from the folder on.
-    let mut rows: HashMap<String, String> = HashMap::with_capacity(clips.len());
     for (clip, filename) in clips.iter_mut().zip(found) {
-        let written = clip.filename.clone();
         clip.filename = filename.unwrap_or(std::mem::take(&mut clip.filename));
-        if let Some(first) = rows.insert(clip.filename.clone(), written.clone()) {
-            return Err(Error::Dataset {
-                root: root.to_path_buf(),
-                expected: "every file once in its table".into(),
-                found: format!("rows for {first} and {written}, which are both {}", clip.filename),
-                next: "Leave one of them in the table.".into(),
-            });
-        }
+    }
+    let mut names: Vec<&str> = clips.iter().map(|clip| clip.filename.as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::Dataset {
+            root: root.to_path_buf(),
+            expected: "every file once in its table".into(),
+            found: format!("two rows that mean {}, one of them by another name", twice[0]),
+            next: "Leave one of them in the table.".into(),
+        });
     }
     Ok(Found { folder: root.to_path_buf(), notes })
 }
