@@ -353,10 +353,7 @@ fn rows_lead_to_one_file_each_and_a_file_to_one_row() {
         case.write("s/list.csv", format!("filename,category\n{rows}"));
         Catalog::open(&root)
     };
-    refused(
-        open("1.wav,rain\n2.wav,owl\n3.wav,owl\naudio/1.wav,owl\n"),
-        &["two rows that mean audio/1.wav"],
-    );
+    refused(open("1.wav,rain\n2.wav,owl\n3.wav,owl\naudio/1.wav,owl\n"), &["two rows that mean audio/1.wav"]);
     // What lies in two of the usual folders could be either.
     case.sounds(&["s/wav/7.wav", "s/sounds/7.wav"]);
     let catalog = open("1.wav,rain\n2.wav,owl\n7.wav,owl\n").unwrap();
