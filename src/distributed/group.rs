@@ -71,7 +71,12 @@ impl Group {
         let root = open(timeout).map_err(unreachable)?;
         // A connection of its own: one that waits does not hold up the other.
         let second = Store::open(&place.master, place.port, false, timeout).map_err(unreachable)?;
-        let lost = |error: String| refuse("meeting the others", format!("{at}: {}", first_line(&error)), NEXT);
+        // The meeting place is process 0's own, unless whoever started all of them keeps it.
+        let lost = |error: String| {
+            let reason = format!("{at}: {}", first_line(&error));
+            let reason = if place.is_kept { reason } else { format!("process 0 is lost, {reason}") };
+            refuse("meeting the others", reason, NEXT)
+        };
         let prefix = format!("tinyast/{}", place.attempt);
         let store = root.within(&prefix).map_err(lost)?;
         let pulse = Pulse::start(second.within(&format!("{prefix}/pulse")).map_err(lost)?, rank, size);

@@ -36,8 +36,9 @@ impl Calibration {
     /// Fits the temperature with the smallest mean loss on recordings that the network was not trained on: the probabilities it gave to each
     /// class, and the class. `None` with fewer than eight, and of a network with one class.
     ///
-    /// As in Platt's scaling (1999), the target of a recording's class is not 1 but (n + 1) / (n + 2): some recordings, all of them right, do
-    /// not make a network certain.
+    /// As in Platt's scaling (1999), the target of a recording's class is not 1 but (n + 1) / (n + 2), and that of all others together the rest:
+    /// some recordings, all of them right, do not make a network certain. (Spread over each of the others, the rest would keep every tiny
+    /// probability up, and the network less sure than it is right.)
     pub fn fit<'a>(recordings: impl IntoIterator<Item = (&'a [f32], usize)>) -> Option<Self> {
         let logs: Vec<(Vec<f64>, usize)> =
             recordings.into_iter().map(|(probabilities, class)| (logarithms(probabilities), class)).collect();
@@ -51,8 +52,8 @@ impl Calibration {
                 let scaled: Vec<f64> = logs.iter().map(|log| log / temperature).collect();
                 let highest = scaled.iter().fold(f64::NEG_INFINITY, |highest, log| highest.max(*log));
                 let total = highest + scaled.iter().map(|log| (log - highest).exp()).sum::<f64>().ln();
-                let others = (scaled.iter().sum::<f64>() - scaled[*class]) / (num_classes - 1) as f64;
-                total - (1.0 - doubt) * scaled[*class] - doubt * others
+                let own = scaled[*class] - total;
+                -(1.0 - doubt) * own - doubt * (1.0 - own.exp()).max(MIN_PROBABILITY).ln()
             };
             logs.iter().map(of_recording).sum()
         };
@@ -114,6 +115,17 @@ mod tests {
         let mut given = recordings[0].0.clone();
         fitted(&recordings).apply(&mut given);
         assert!((given[0] - 0.9).abs() < 0.01, "{given:?}");
+    }
+
+    #[test]
+    fn of_many_classes_a_few_recordings_tell_as_much() {
+        // Ten classes: one that is likely, one that may be meant, eight less and less.
+        let likely = [0.7, 0.2].into_iter().chain((0..8).map(|i| 0.1 * 0.3f32.powi(i)));
+        let recordings: Vec<(Vec<f32>, usize)> =
+            (0..32).map(|i| (likely.clone().collect(), usize::from(i >= 29))).collect();
+        let mut given = recordings[0].0.clone();
+        fitted(&recordings).apply(&mut given);
+        assert!((given[0] - 29.0 / 32.0).abs() < 0.02, "{given:?}");
     }
 
     #[test]
