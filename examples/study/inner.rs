@@ -51,7 +51,13 @@ pub fn compare(names: &[&str]) -> Outcome {
         return Err("name recipes to compare".into());
     };
     let config = recipe(&first.recipe)?;
-    prepare(&config)?;
+    let mut prepared = BTreeSet::new();
+    for member in candidates.iter().flat_map(|candidate| &candidate.members) {
+        let config = recipe(&member.recipe)?;
+        if prepared.insert(config.data.processed_dir.clone()) {
+            prepare(&config)?;
+        }
+    }
     let pairs = pairs(&Dataset::open(&config)?.folds());
     // In the order in which they are named.
     let mut seen = BTreeSet::new();

@@ -1,6 +1,8 @@
 //! The recipes that are compared, by name.
 
-use audio_transformer::config::{AugmentConfig, Config, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, View};
+use audio_transformer::config::{
+    AugmentConfig, Config, DeviceChoice, LongClips, Mix, Pooling, Preset, Schedule, Stem, View,
+};
 
 use crate::Outcome;
 
@@ -52,7 +54,16 @@ fn candidates() -> Vec<Recipe> {
     let stem = |config: &mut Config, channels: &[usize], first_stride, pool| {
         config.model.stem = Stem::Convolutions { channels: channels.to_vec(), first_stride, pool };
     };
+    // Recordings are cut into windows of two seconds, each a clip of its own; spectrograms of their own lie beside the others.
+    let windows = |config: &mut Config, hop_length: usize| {
+        (config.clip.duration_s, config.clip.long_clips) = (2.048, LongClips::Windows);
+        config.features.hop_length = hop_length;
+        config.model.input_size.1 = 32_768 / hop_length;
+        config.data.processed_dir = config.data.processed_dir.join(format!("windows-{hop_length}"));
+    };
     vec![
+        variant("windows", &|config| windows(config, 256)),
+        variant("windows-fine", &|config| windows(config, 128)),
         // The first step takes two frames in place of four, by channels that cost no more.
         variant("fine", &|config| stem(config, &[20, 40, 80, 128], (2, 2), (1, 1))),
         // Half of the sums, for twice the epochs in the same time.
