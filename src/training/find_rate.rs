@@ -5,6 +5,7 @@ use std::fmt;
 use tch::nn::VarStore;
 
 use crate::config::Config;
+use crate::dataset::in_use::InUse;
 use crate::dataset::processed::Dataset;
 use crate::distributed::peers::Alone;
 use crate::error::Result;
@@ -40,6 +41,7 @@ pub struct RateTest {
 pub fn find_learning_rate(config: &Config) -> Result<RateTest> {
     config.validate()?;
     let device = device::select(config.train.device)?;
+    let _in_use = InUse::to_read(&config.data.processed_dir)?;
     let dataset = Dataset::open(config)?;
     let split = dataset.split(&config.train)?;
     let loader = Loader::new(config, &dataset, &split.train, device, &Alone)?;

@@ -9,11 +9,9 @@ use super::folds;
 use super::splits;
 use super::table;
 use super::walk::{Faults, Walk, audio_files, has_extension};
+use super::words::listed;
 use crate::error::{Error, Result};
 use crate::files::text::Shared;
-
-/// How many names a note has.
-const NAMED: usize = 6;
 
 /// What class folders hold.
 pub(super) struct Found {
@@ -218,7 +216,7 @@ fn inner_classes(files: &[String]) -> Option<String> {
     }
     let are_parts = repeated.iter().all(|(inner, _)| splits::is_split(inner));
     let outer: BTreeSet<&str> = repeated.iter().flat_map(|(_, outer)| outer.iter().copied()).collect();
-    let (inner, outer) = (listed(repeated.iter().map(|(inner, _)| *inner)), listed(outer.into_iter()));
+    let (inner, outer) = (listed(repeated.iter().map(|(inner, _)| *inner)), listed(outer));
     if are_parts {
         return Some(format!(
             "folders {inner} lie in each of {outer} and are not read as folds, which are made anew; to keep them, put class folders into {inner}"
@@ -238,14 +236,4 @@ fn tables_in(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort();
     names
-}
-
-/// Names with commas between them, not too many.
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let all: Vec<&str> = names.collect();
-    let more = match all.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    all.into_iter().take(NAMED).collect::<Vec<_>>().join(", ") + &more
 }

@@ -12,8 +12,10 @@
 //! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
 //! path without the extension.
 
+mod words;
 mod walk;
 mod clip;
+mod columns;
 mod labels;
 mod folds;
 mod joined;

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
 
 use super::clip::{Clip, number_by_name, number_from_zero, source_of};
+use super::columns::{CATEGORY, COLUMNS, Columns, ESC10, FILENAME, FOLD, SOURCES, Spans, TARGET, ignored, unread};
 use super::folds;
 use super::labels::Cells;
 use super::splits;
@@ -34,139 +35,8 @@ impl Layout {
     }
 }
 
-/// The columns that are read, and what else people call them, in lower case, the first that is there counting.
-const COLUMNS: [(&str, &[&str]); 7] = [
-    ("filename", &["file_name", "file", "filepath", "file_path", "path", "fname", "slice_file_name", "audio", "wav"]),
-    (
-        "category",
-        &["class_name", "class", "label", "label_name", "labels", "tags", "classes", "categories", "positive_labels"],
-    ),
-    ("fold", &["split", "subset"]),
-    ("target", &["class_id", "classid", "label_id"]),
-    ("esc10", &[]),
-    ("source", &["recording", "recording_id"]),
-    ("src_file", &["fsid"]),
-];
-/// Names of the column `category` that say that a recording may have several.
-const PLURAL: [&str; 5] = ["labels", "tags", "classes", "categories", "positive_labels"];
-const FILENAME: usize = 0;
-const CATEGORY: usize = 1;
-const FOLD: usize = 2;
-const TARGET: usize = 3;
-const ESC10: usize = 4;
-const SOURCES: [usize; 2] = [5, 6];
-
-/// Columns that tell which part of a file a row is, by the letters and digits of their names: where it begins, where it ends, how long it is.
-const BEGINS: [&str; 10] =
-    ["start", "starts", "starttime", "startsec", "startseconds", "onset", "onsets", "begin", "begintime", "begintimes"];
-const ENDS: [&str; 10] =
-    ["end", "ends", "endtime", "endtimes", "endsec", "endseconds", "offset", "offsets", "stop", "stoptime"];
-const LASTS: [&str; 5] = ["duration", "durations", "durationsec", "durationseconds", "length"];
 /// Rows that are held to the length of their files.
 const MAX_SPANS: usize = 8;
-/// How many columns that are not read are named.
-const NAMED: usize = 8;
-
-/// Where each of [`COLUMNS`] stands in a table.
-struct Columns([Option<usize>; COLUMNS.len()]);
-
-impl Columns {
-    fn of(headers: &csv::StringRecord) -> Self {
-        let place = |wanted: &str| headers.iter().position(|header| header.trim().to_lowercase() == wanted);
-        Columns(COLUMNS.map(|(name, others)| place(name).or_else(|| others.iter().find_map(|other| place(other)))))
-    }
-
-    fn has(&self, column: usize) -> bool {
-        self.0[column].is_some()
-    }
-
-    /// What a row has in a column; nothing where the table has no such column.
-    fn get<'a>(&self, record: &'a csv::StringRecord, column: usize) -> Option<&'a str> {
-        record.get(self.0[column]?)
-    }
-
-    /// Whether the column `category` goes by a name for several.
-    fn are_plural(&self, headers: &csv::StringRecord) -> bool {
-        let header = self.0[CATEGORY].and_then(|place| headers.get(place)).unwrap_or_default();
-        PLURAL.contains(&header.trim().to_lowercase().as_str())
-    }
-
-    /// Columns that were taken for others, in words.
-    fn renamed(&self, headers: &csv::StringRecord) -> Vec<String> {
-        let pairs = COLUMNS.iter().zip(self.0).filter_map(|((name, _), place)| Some((*name, &headers[place?])));
-        let renamed = pairs.filter(|(name, header)| !header.eq_ignore_ascii_case(name));
-        renamed.map(|(name, header)| format!("{header} for {name}")).collect()
-    }
-}
-
-/// Columns that say which part of a file a row is.
-struct Spans {
-    begin: usize,
-    end: Option<usize>,
-    length: Option<usize>,
-}
-
-impl Spans {
-    fn of(headers: &csv::StringRecord) -> Option<Self> {
-        let plain = |header: &str| header.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
-        let place = |names: &[&str]| headers.iter().position(|header| names.contains(&plain(header).as_str()));
-        let (begin, end, length) = (place(&BEGINS)?, place(&ENDS), place(&LASTS));
-        (end.is_some() || length.is_some()).then_some(Spans { begin, end, length })
-    }
-
-    fn names(&self, headers: &csv::StringRecord) -> String {
-        format!("{} and {}", &headers[self.begin], &headers[self.end.or(self.length).unwrap_or(self.begin)])
-    }
-
-    /// Seconds that a row says its part lasts; not a number where it says so in another way. `None` of a row that says nothing.
-    fn length_s(&self, record: &csv::StringRecord) -> Option<f64> {
-        let cell = |place: Option<usize>| place.and_then(|place| record.get(place)).filter(|cell| !cell.is_empty());
-        let number = |cell: &str| cell.replace(',', ".").parse().unwrap_or(f64::NAN);
-        match (cell(Some(self.begin)), cell(self.end)) {
-            (Some(begin), Some(end)) => Some(number(end) - number(begin)),
-            _ => cell(self.length).map(number),
-        }
-    }
-}
-
-/// Columns that nobody asked for, in words.
-fn ignored(columns: &Columns, spans: Option<&Spans>, headers: &csv::StringRecord) -> Option<String> {
-    let is_read = |place: usize| columns.0.contains(&Some(place));
-    let of_span =
-        |place: usize| spans.is_some_and(|spans| [Some(spans.begin), spans.end, spans.length].contains(&Some(place)));
-    let is_known = |header: &str| COLUMNS.iter().any(|(name, others)| *name == header || others.contains(&header));
-    let left: Vec<&str> = headers
-        .iter()
-        .enumerate()
-        .filter(|(place, header)| {
-            !header.is_empty() && !is_read(*place) && !of_span(*place) && !is_known(&header.to_lowercase())
-        })
-        .map(|(_, header)| header)
-        .collect();
-    let more = match left.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let named = left.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-    (!left.is_empty()).then(|| format!("columns not read: {named}{more}"))
-}
-
-/// Columns of the same meaning as one that is read, in words: whoever has both may mean the other.
-fn unread(columns: &Columns, headers: &csv::StringRecord) -> Vec<String> {
-    let mut unread = Vec::new();
-    for role in [FILENAME, CATEGORY, FOLD] {
-        let (name, others) = COLUMNS[role];
-        let Some(taken) = columns.0[role] else { continue };
-        for (place, header) in headers.iter().enumerate() {
-            let lower = header.trim().to_lowercase();
-            if place != taken && (lower == name || others.contains(&lower.as_str())) {
-                unread.push(format!("{header} (for {name}, {} is read)", &headers[taken]));
-            }
-        }
-    }
-    unread
-}
-
 /// What belongs to one line: the clip, and its fold and target as they are written.
 struct Entry {
     line: u64,
