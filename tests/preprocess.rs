@@ -238,3 +238,55 @@ fn a_table_that_is_not_as_it_was_written_is_not_believed() {
     fs::write(&path, &whole).unwrap();
     Dataset::open(&config).unwrap();
 }
+
+#[test]
+fn spectrograms_that_are_not_as_they_were_written_are_refused_and_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("sounds"));
+    let mut config = config(dir.path(), "processed");
+    for shards_above in [usize::MAX, 0] {
+        config.data.processed_dir = dir.path().join(format!("above-{shards_above}"));
+        config.data.shards_above = shards_above;
+        preprocess_with(&config, 2).unwrap();
+        let dataset = Dataset::open(&config).unwrap();
+        let whole: Vec<_> = (0..dataset.clips.len()).map(|index| dataset.spectrogram(index).unwrap().values).collect();
+        let damaged: Vec<usize> = match shards_above {
+            // One under the name of another, of the same length.
+            usize::MAX => {
+                let [a, b] = [0, 11].map(|index| config.data.processed_dir.join(&*dataset.clips[index].npy));
+                let aside = dir.path().join("aside.npy");
+                fs::rename(&a, &aside).unwrap();
+                fs::rename(&b, &a).unwrap();
+                fs::rename(&aside, &b).unwrap();
+                vec![0, 11]
+            }
+            // A bit that tipped over.
+            _ => {
+                let (path, row) =
+                    (config.data.processed_dir.join(&*dataset.clips[7].npy), dataset.clips[7].row.unwrap());
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[128 + (row as usize + 1) * 4 * whole[7].len() - 4] ^= 1;
+                fs::write(&path, bytes).unwrap();
+                vec![7]
+            }
+        };
+        for (index, values) in whole.iter().enumerate() {
+            match dataset.spectrogram(index) {
+                Ok(spectrogram) => assert!(spectrogram.values == values && !damaged.contains(&index)),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(
+                        damaged.contains(&index) && message.contains("the values that preprocessing wrote"),
+                        "{message}"
+                    );
+                }
+            }
+        }
+        let report = preprocess_with(&config, 2).unwrap();
+        assert_eq!((report.computed, report.reused), (damaged.len(), 6 - damaged.len()));
+        let dataset = Dataset::open(&config).unwrap();
+        for (index, values) in whole.iter().enumerate() {
+            assert_eq!(dataset.spectrogram(index).unwrap().values, values);
+        }
+    }
+}

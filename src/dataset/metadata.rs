@@ -11,7 +11,7 @@ use crate::config::{ClipConfig, Config, LongClips};
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::files::content::{self, Digest};
+use crate::files::content::{self, Digest, ShortDigest};
 use crate::files::text::{Shared, Text};
 use crate::front_end::features::{FEATURE_VERSION, FeatureConfig};
 
@@ -50,6 +50,8 @@ pub struct ProcessedClip {
     pub mean_db: f32,
     /// What normalising divided by, in dB.
     pub std_db: f32,
+    /// The spectrogram's values as they were written, told by a hash: 32 bits of XXH3, in hexadecimal digits.
+    pub values_xxh3: ShortDigest,
     /// The recording's bytes as they were read, told by a hash: XXH3 with 128 bits, in hexadecimal digits.
     pub file_xxh3: Digest,
     /// A hash that is another one once the file was touched, on the machine that wrote it.
@@ -232,7 +234,7 @@ fn check(clip: &ProcessedClip) -> Result<(), (&'static str, String)> {
 fn table_error(path: &Path, error: &csv::Error) -> Error {
     let line = error.position().map(csv::Position::line);
     let expected = "a row of npy, row, filename, fold, target, category, source, start_s, n_mels, n_frames, mean_db, \
-                    std_db, file_xxh3, file_stamp"
+                    std_db, values_xxh3, file_xxh3, file_stamp"
         .to_owned();
     Error::Table { path: path.into(), line, expected, found: error.to_string() }
 }
@@ -269,6 +271,7 @@ mod tests {
             n_frames: 313,
             mean_db: -40.0,
             std_db: 15.0,
+            values_xxh3: ShortDigest::of(&[1.0]),
             file_xxh3: content::hash_bytes(b"a"),
             file_stamp: content::hash_bytes(b"b"),
         }

@@ -364,6 +364,7 @@ mod tests {
                         n_frames: 313,
                         mean_db: -40.0,
                         std_db: 15.0,
+                        values_xxh3: Default::default(),
                         file_xxh3: content::hash_bytes(&[fold as u8, target as u8, take as u8]),
                         file_stamp: content::hash_bytes(b"1"),
                     });

@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ndarray::Array2;
+
 use crate::dataset::metadata::ProcessedClip;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::content::ShortDigest;
 use crate::files::npy;
 use crate::files::text::Text;
 use crate::front_end::features::{Scale, Spectrogram};
@@ -17,6 +20,7 @@ pub struct Stored {
     row: Option<u32>,
     shape: (usize, usize),
     scale: Scale,
+    values_xxh3: ShortDigest,
 }
 
 impl Stored {
@@ -28,19 +32,16 @@ impl Stored {
             row: clip.row,
             shape: (clip.n_mels, clip.n_frames),
             scale: Scale { mean_db: clip.mean_db, std_db: clip.std_db },
+            values_xxh3: clip.values_xxh3,
         }
     }
 
     /// Reads it.
     ///
     /// # Errors
-    /// [`crate::Error::Features`] when the file is damaged or has another shape than its row says, [`crate::Error::Io`] when it is gone.
+    /// [`Error::Features`] when the file is damaged, or has another shape or other values than its row says; [`Error::Io`] when it is gone.
     pub fn read(&self) -> Result<Spectrogram> {
-        let path = self.dir.join(&*self.npy);
-        let values = match self.row {
-            Some(row) => npy::read_of_stack(&path, row as usize, self.shape)?,
-            None => npy::read_f32(&path, Some(self.shape))?,
-        };
+        let values = read_values(&self.dir.join(&*self.npy), self.row, self.shape, self.values_xxh3)?;
         Ok(Spectrogram { values, scale: self.scale })
     }
 
@@ -58,4 +59,26 @@ impl Stored {
     pub fn shard(&self) -> Option<&Text> {
         self.row.is_some().then_some(&self.npy)
     }
+}
+
+/// Reads the values of a spectrogram of `shape`, `(n_mels, n_frames)`: all of a file, or one row of a shard.
+///
+/// # Errors
+/// As [`Stored::read`].
+pub(super) fn read_values(
+    path: &Path,
+    row: Option<u32>,
+    shape: (usize, usize),
+    values_xxh3: ShortDigest,
+) -> Result<Array2<f32>> {
+    let values = match row {
+        Some(row) => npy::read_of_stack(path, row as usize, shape)?,
+        None => npy::read_f32(path, Some(shape))?,
+    };
+    // One under the name of another would be learned with its label.
+    if ShortDigest::of_array(&values) != values_xxh3 {
+        let (expected, found) = ("the values that preprocessing wrote".into(), "other ones".into());
+        return Err(Error::Features { path: path.into(), expected, found });
+    }
+    Ok(values)
 }

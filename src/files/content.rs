@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use ndarray::Array2;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
@@ -46,6 +47,44 @@ impl<'de> Deserialize<'de> for Digest {
         let digits = Cow::<str>::deserialize(deserializer)?;
         let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
         number.map(Digest::from).ok_or_else(|| serde::de::Error::custom(format!("{digits:?}, not a hash of 32 digits")))
+    }
+}
+
+/// The lower 32 bits of XXH3 with 64, for what is held a million times over; its text is 8 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShortDigest(u32);
+
+impl ShortDigest {
+    /// Of an array's values, row by row.
+    pub fn of_array(values: &Array2<f32>) -> Self {
+        Self::of(values.as_standard_layout().as_slice().unwrap_or_default())
+    }
+
+    /// Of numbers as they lie in a file, in their order.
+    pub fn of(values: &[f32]) -> Self {
+        let (mut hash, mut block) = (Xxh3Default::new(), [0; 4096]);
+        for values in values.chunks(block.len() / size_of::<f32>()) {
+            let bytes = &mut block[..size_of_val(values)];
+            for (bytes, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                *bytes = value.to_le_bytes();
+            }
+            hash.update(bytes);
+        }
+        ShortDigest(hash.digest() as u32)
+    }
+}
+
+impl Serialize for ShortDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:08x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for ShortDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let digits = Cow::<str>::deserialize(deserializer)?;
+        let number = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 8);
+        number.map(ShortDigest).ok_or_else(|| serde::de::Error::custom(format!("{digits:?}, not a hash of 8 digits")))
     }
 }
 
@@ -148,6 +187,19 @@ mod tests {
         let json = serde_json::to_string(&hash).unwrap();
         assert_eq!((json.len(), serde_json::from_str::<Digest>(&json).unwrap()), (34, hash));
         assert!(serde_json::from_str::<Digest>("\"12ab\"").is_err());
+    }
+
+    #[test]
+    fn numbers_are_hashed_as_the_bytes_they_are_in_a_file() {
+        let values: Vec<f32> = (0..3_001).map(|n| (n as f32).sin()).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let hash = ShortDigest::of(&values);
+        assert_eq!(hash, ShortDigest(xxhash_rust::xxh3::xxh3_64(&bytes) as u32));
+        let json = serde_json::to_string(&hash).unwrap();
+        assert_eq!((json.len(), serde_json::from_str::<ShortDigest>(&json).unwrap()), (10, hash));
+        let mut other = values;
+        other[2_999] = f32::from_bits(other[2_999].to_bits() ^ 1);
+        assert_ne!(ShortDigest::of(&other), hash);
     }
 
     #[test]

@@ -78,20 +78,13 @@ pub fn stack_header(n: usize, (rows, columns): (usize, usize)) -> [u8; STACK_HEA
     header
 }
 
-/// How many arrays of `shape` a file holds, one behind the other.
-///
-/// # Errors
-/// [`Error::Io`] when the system refuses; [`Error::Features`] when the file is not such arrays, or is not as long as its header says.
-pub fn stack_len(path: &Path, shape: (usize, usize)) -> Result<usize> {
-    open_stack(path, shape).map(|(_, n)| n)
-}
-
 /// Reads one of the arrays of a file that holds many of one shape.
 ///
 /// It is read at its place rather than mapped into memory: a mapped file that is cut off meanwhile ends the process without a word.
 ///
 /// # Errors
-/// As [`stack_len`]; [`Error::Features`] when the file holds fewer arrays, or a value is not finite.
+/// [`Error::Io`] when the system refuses; [`Error::Features`] when the file is not such arrays, is not as long as its header says or holds fewer
+/// of them, or a value is not finite.
 pub fn read_of_stack(path: &Path, index: usize, shape: (usize, usize)) -> Result<Array2<f32>> {
     let (mut file, n) = open_stack(path, shape)?;
     let refuse = |found| refuse(path, Some(shape), found);

@@ -162,6 +162,30 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_that_tipped_over_is_refused_or_harmless() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, _vs, model, info) = saved(dir.path());
+        let whole = fs::read(&path).unwrap();
+        let inputs = noise(&[2, 1, 64, 64]);
+        let said = probabilities(&model, &inputs);
+        let weights = whole.len() - 4 * info.model.n_stored(info.labels.len()).unwrap();
+        let mut harmless = 0;
+        // All of what describes the weights, and of them some.
+        for place in (0..weights).step_by(7).chain((weights..whole.len()).step_by(9_973)) {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1 << (place % 8);
+            fs::write(&path, &damaged).unwrap();
+            if let Ok(loaded) = load(&path, Device::Cpu) {
+                harmless += 1;
+                assert!(place < weights, "byte {place}");
+                assert_eq!((&loaded.info, probabilities(&loaded.model, &inputs)), (&info, said.shallow_clone()));
+            }
+        }
+        // In the very letters that say that a hash follows.
+        assert!(harmless < 4, "{harmless}");
+    }
+
+    #[test]
     fn an_architecture_larger_than_its_file_is_refused_before_it_is_built() {
         let dir = tempfile::tempdir().unwrap();
         let (path, vs, _, mut info) = saved(dir.path());

@@ -24,6 +24,8 @@ pub mod loss_scale;
 pub mod autocast;
 pub mod calibration;
 pub mod described;
+#[cfg(any(feature = "torch", feature = "onnx"))]
+pub(crate) mod seal;
 pub mod reference;
 #[cfg(feature = "torch")]
 pub mod linear_head;

@@ -11,9 +11,10 @@ use super::recording::{Recording, Spectrogram};
 use super::shards;
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::metadata::{self, METADATA_FILE, Origin, ProcessedClip};
+use crate::dataset::stored::read_values;
 use crate::error::{Error, Result};
+use crate::files::content;
 use crate::files::text::Text;
-use crate::files::{content, npy};
 
 /// What there is of a data set's spectrograms.
 pub(super) struct Cache {
@@ -35,12 +36,10 @@ impl Cache {
         let mut places = Places { catalog, next: 0, all: None };
         let is_ours = |index: &usize| part[*index];
         let same = Origin::read(dir).is_ok_and(|old| old.makes_the_same(origin));
-        let mut lens = HashMap::new();
         for row in intact(&dir.join(METADATA_FILE)) {
             let place = if same { places.of(&row.filename).filter(is_ours) } else { None };
             match place {
                 Some(index) => {
-                    note_shard(dir, &row, &mut lens);
                     let recording = recordings[index].get_or_insert_with(|| Recording::of(&row));
                     recording.spectrograms.push(Spectrogram::of(&row));
                 }
@@ -48,7 +47,7 @@ impl Cache {
             }
         }
         recordings.iter_mut().flatten().for_each(|recording| recording.spectrograms.shrink_to_fit());
-        stale.extend(keep_good(dir, catalog, &mut recordings, &lens));
+        stale.extend(keep_good(dir, catalog, &mut recordings));
 
         // What the table does not have, a run that did not end may have made.
         let prefix = shards::prefix(origin);
@@ -57,14 +56,13 @@ impl Cache {
             for row in intact(&dir.join(table)) {
                 let place = places.of(&row.filename).filter(is_ours);
                 if let Some(index) = place.filter(|index| recordings[*index].is_none()) {
-                    note_shard(dir, &row, &mut lens);
                     let recording = found.entry(index).or_insert_with(|| Recording::of(&row));
                     recording.spectrograms.push(Spectrogram::of(&row));
                 }
             }
             for (index, recording) in found {
                 let path = catalog.path(&catalog.clips[index]);
-                recordings[index] = still_good(dir, recording, &path, &lens).ok();
+                recordings[index] = still_good(dir, recording, &path).ok();
             }
         }
         Ok(Cache { recordings, stale })
@@ -129,24 +127,11 @@ impl Places<'_> {
     }
 }
 
-/// How many spectrograms a shard has, the first time that it is met; none where it is damaged.
-fn note_shard(dir: &Path, row: &ProcessedClip, lens: &mut HashMap<Text, usize>) {
-    if row.row.is_some() && !lens.contains_key(&row.npy) {
-        let len = npy::stack_len(&dir.join(&*row.npy), (row.n_mels, row.n_frames)).unwrap_or(0);
-        lens.insert(row.npy.clone(), len);
-    }
-}
-
 /// Leaves those recordings whose files hold what they held and whose spectrograms are all there, and tells the files of the others.
-fn keep_good(
-    dir: &Path,
-    catalog: &Catalog,
-    recordings: &mut [Option<Recording>],
-    lens: &HashMap<Text, usize>,
-) -> Vec<Text> {
+fn keep_good(dir: &Path, catalog: &Catalog, recordings: &mut [Option<Recording>]) -> Vec<Text> {
     let check = |(clip, recording): (&Clip, &mut Option<Recording>)| match recording.take() {
         None => Vec::new(),
-        Some(found) => match still_good(dir, found, &catalog.path(clip), lens) {
+        Some(found) => match still_good(dir, found, &catalog.path(clip)) {
             Ok(good) => {
                 *recording = Some(good);
                 Vec::new()
@@ -158,18 +143,10 @@ fn keep_good(
 }
 
 /// What a recording became with the stamp that its file has now, or what it was if that is of no use any more.
-fn still_good(
-    dir: &Path,
-    recording: Recording,
-    path: &Path,
-    lens: &HashMap<Text, usize>,
-) -> Result<Recording, Recording> {
-    let whole = |spectrogram: &Spectrogram| match spectrogram.row {
-        Some(row) => lens.get(&spectrogram.npy).is_some_and(|len| (row as usize) < *len),
-        None => {
-            let data_bytes = u64::from(spectrogram.n_mels) * u64::from(spectrogram.n_frames) * size_of::<f32>() as u64;
-            fs::metadata(dir.join(&*spectrogram.npy)).is_ok_and(|npy| npy.len() > data_bytes)
-        }
+fn still_good(dir: &Path, recording: Recording, path: &Path) -> Result<Recording, Recording> {
+    let whole = |spectrogram: &Spectrogram| {
+        let shape = (spectrogram.n_mels as usize, spectrogram.n_frames as usize);
+        read_values(&dir.join(&*spectrogram.npy), spectrogram.row, shape, spectrogram.values_xxh3).is_ok()
     };
     let Ok(file_stamp) = content::stamp(path) else { return Err(recording) };
     let unchanged = content::hash_file(path).is_ok_and(|hash| hash == recording.file_xxh3);

@@ -2,7 +2,7 @@
 
 use crate::dataset::catalog::{Catalog, Clip};
 use crate::dataset::metadata::ProcessedClip;
-use crate::files::content::Digest;
+use crate::files::content::{Digest, ShortDigest};
 use crate::files::text::Text;
 use crate::front_end::features::Scale;
 
@@ -23,6 +23,7 @@ pub(super) struct Spectrogram {
     pub n_mels: u32,
     pub n_frames: u32,
     pub scale: Scale,
+    pub values_xxh3: ShortDigest,
 }
 
 impl Recording {
@@ -48,6 +49,7 @@ impl Recording {
             n_frames: spectrogram.n_frames as usize,
             mean_db: spectrogram.scale.mean_db,
             std_db: spectrogram.scale.std_db,
+            values_xxh3: spectrogram.values_xxh3,
             file_xxh3: self.file_xxh3,
             file_stamp: self.file_stamp,
         })
@@ -63,6 +65,7 @@ impl Spectrogram {
             n_mels: row.n_mels as u32,
             n_frames: row.n_frames as u32,
             scale: Scale { mean_db: row.mean_db, std_db: row.std_db },
+            values_xxh3: row.values_xxh3,
         }
     }
 }

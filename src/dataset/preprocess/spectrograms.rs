@@ -12,6 +12,7 @@ use super::windows::{Cutter, Windows};
 use crate::config::{Config, LongClips};
 use crate::dataset::measure::{SILENCE_DBFS, loudest_dbfs};
 use crate::error::{Error, Result};
+use crate::files::content::ShortDigest;
 use crate::files::text::Text;
 use crate::files::{content, npy};
 use crate::front_end::audio::{self, Listen};
@@ -137,7 +138,8 @@ impl Cutting<'_> {
         self.put = self.put.max(index + 1);
         let (n_mels, n_frames) = spectrogram.values.dim();
         let (n_mels, n_frames) = (n_mels as u32, n_frames as u32);
-        spectrograms.push(Spectrogram { npy, row, start_s, n_mels, n_frames, scale: spectrogram.scale });
+        let (scale, values_xxh3) = (spectrogram.scale, ShortDigest::of_array(&spectrogram.values));
+        spectrograms.push(Spectrogram { npy, row, start_s, n_mels, n_frames, scale, values_xxh3 });
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::model::onnx::{Graph, Side, Weights};
 use crate::model::pretrained::{Architecture, Pretrained};
 use crate::training::checkpoint::Checkpoint;
 use crate::training::described::{FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
+use crate::training::seal::seal;
 
 /// The key of the labels, a list as JSON in the order of the logits.
 const LABELS_KEY: &str = "labels";
@@ -29,7 +30,7 @@ pub(super) fn of_checkpoint(network: &Checkpoint, weights: Weights) -> Result<Ve
         graph.output(OUTPUTS[2], &white, &rows(familiarity.reference().means.ncols()));
         about.push((FAMILIARITY_KEY, reference));
     }
-    graph.into_file("TinyAst", &about)
+    graph.into_file("TinyAst", &about).map(seal)
 }
 
 /// The file of a CED or an AST: its features `(batch, ..)` → logits `(batch, classes)` and what the head sees `(batch, embed_dim)`. The metadata holds
@@ -51,5 +52,5 @@ pub(super) fn of_pretrained(network: &Pretrained, weights: Weights) -> Result<Ve
     graph.output(OUTPUTS[1], &embedding, &rows(network.embed_dim() as usize));
     let (labels, [config, preprocessor]) = (json!(network.labels()).to_string(), network.descriptions_now());
     let about = [(LABELS_KEY, labels.as_str()), ("config", &config), ("preprocessor_config", &preprocessor)];
-    graph.into_file(name, &about)
+    graph.into_file(name, &about).map(seal)
 }

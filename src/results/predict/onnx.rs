@@ -19,7 +19,7 @@ use crate::front_end::audio::Waveform;
 use crate::front_end::features::{FeatureExtractor, Spectrogram};
 use crate::training::described::{CheckpointInfo, FAMILIARITY_KEY, INFO_KEY, OUTPUTS};
 use crate::training::reference::Reference;
-use crate::training::{resize, views};
+use crate::training::{resize, seal, views};
 
 /// A trained network in an ONNX file, with everything that turns a recording into what it takes. It answers as a `Classifier` does of the
 /// checkpoint that the file was exported from.
@@ -52,6 +52,7 @@ impl OnnxClassifier {
     /// # Errors
     /// What was expected, and what was found.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, (String, String)> {
+        seal::check(&bytes)?;
         let identity = content::hash_bytes(&bytes).to_string();
         let network = ModelOptions::with_all_ops().prepack_weights(true).load(bytes);
         let network = network.map_err(|error| ("a whole ONNX file".to_owned(), error.to_string()))?;
