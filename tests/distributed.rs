@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, Preset, TinyAstConfig, TrainConfig,
+    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, Preset, TinyAstConfig, TrainConfig,
 };
 use audio_transformer::internals::results::cross_validate::{of_fold, result_path};
 use audio_transformer::internals::training::paths::{checkpoint_path, state_path};
@@ -594,4 +594,34 @@ fn folds_are_jobs_of_their_own_and_are_gathered() {
     assert!(gathered.results.iter().all(|result| result.seed == 7 && result.evaluation.clips.len() == 20));
     let output = command(&settings).args(["--seed", "7"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("--seed goes with --fold"));
+}
+
+#[test]
+fn what_is_wrong_with_a_data_set_is_told_before_it_is_trained_on() {
+    let mut config = config("check-up");
+    let root = config.data.models_dir.clone();
+    config.train.epochs = 1;
+    config.data.source = DataSource::Folder(root.join("sounds"));
+    (config.data.raw_dir, config.data.processed_dir) = (root.join("sounds"), root.join("processed"));
+    for (class, n) in [("bark", 4), ("rain", 4)] {
+        fs::create_dir_all(root.join("sounds").join(class)).unwrap();
+        for take in 0..n {
+            // The first of both classes is one sound.
+            let seed = if take == 0 { 1 } else { class.len() * 100 + take * 7 + usize::from(class == "rain") };
+            let samples = (0..16_000usize).map(|n| ((n * n * seed + n) % 1_009) as f32 / 1_009.0 - 0.5).collect();
+            let sound = audio::Waveform { samples, sample_rate: 16_000 };
+            audio::write_wav(&root.join("sounds").join(class).join(format!("{take}.wav")), &sound).unwrap();
+        }
+    }
+    let told = |options: &[&str]| {
+        let output = command(&file(&config)).args(options).stdout(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let serious = "serious: pairs of recordings of different classes that hold the same sound";
+    let first = told(&[]);
+    assert!(first.contains("check-up: 8 recordings") && first.contains(serious), "{first}");
+    // What has been told is told again where it is asked for.
+    assert!(!told(&[]).contains("check-up:"));
+    assert!(told(&["--check-up"]).contains(serious));
 }

@@ -15,14 +15,14 @@ use audio_transformer::internals::distributed::peers::Alone;
 use audio_transformer::internals::results::cross_validate::{known_result, of_fold, score_fold};
 use audio_transformer::internals::training::device;
 use audio_transformer::{
-    Choice, Dataset, FineTune, Group, Listener, Observer, Peers, Place, Result, acquire, evaluate_together,
-    fine_tune_together, preprocess, preprocess_part, propose, train_together,
+    Checkup, Choice, Dataset, FineTune, Group, Listener, Observer, Peers, Place, Result, acquire, checkup,
+    evaluate_together, fine_tune_together, open_catalog, preprocess, preprocess_part, propose, train_together,
 };
 use follow::Follower;
 use settings::Settings;
 
 const USAGE: &str = "\
-usage: train SETTINGS [--processes N] [--fold F [--seed S]] [--evaluate] [--events]
+usage: train SETTINGS [--processes N] [--fold F [--seed S]] [--evaluate] [--check-up] [--events]
 
 Trains TinyAST as the notebook does, in one process or several, and leaves what it leaves: checkpoint, history, and the state that a run
 which was stopped goes on from.
@@ -43,6 +43,8 @@ which was stopped goes on from.
   --fold F       the part of a cross-validation that holds out this fold, with this seed (default 0): a job of its own, under a name of its own.
   --seed S       What was done before with the same settings and recordings is not done again; `cross_validate` gathers the results
   --evaluate     score the held-out fold once training is done, as --fold always does
+  --check-up     look at every recording first, and tell what is wrong with the data set. Without it that is done where its spectrograms are made,
+                 up to data.shards_above recordings; nothing is changed by it
   --events       tell how it goes in lines of JSON, and stop where standard input ends
   --help         this text
 
@@ -106,20 +108,28 @@ struct Arguments {
     processes: Option<usize>,
     job: Option<(u32, u64)>,
     evaluate: bool,
+    check_up: bool,
     events: bool,
 }
 
 impl Arguments {
     /// `None` where help is asked for.
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let mut found =
-            Arguments { settings: PathBuf::new(), processes: None, job: None, evaluate: false, events: false };
+        let mut found = Arguments {
+            settings: PathBuf::new(),
+            processes: None,
+            job: None,
+            evaluate: false,
+            check_up: false,
+            events: false,
+        };
         let (mut fold, mut seed) = (None, None);
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--evaluate" => found.evaluate = true,
+                "--check-up" => found.check_up = true,
                 "--events" => found.events = true,
                 "--processes" => {
                     let processes = number(&argument, arguments.next())?;
@@ -159,7 +169,7 @@ fn one_of_them(arguments: &Arguments, settings: Settings) -> Result<()> {
     config.train.processes = 1;
     let trained = |follower: &mut Follower, peers: Rc<dyn Peers>| match &network {
         None => trained(preset, &config, arguments, follower, peers),
-        Some((name, how)) => trained_on(name, how, &config, follower, peers),
+        Some((name, how)) => trained_on(name, how, &config, arguments, follower, peers),
     };
     let mut follower = Follower::new(arguments.events);
     let Some(place) = Place::from_env()? else {
@@ -181,7 +191,7 @@ fn trained(
     peers: Rc<dyn Peers>,
 ) -> Result<()> {
     peers.agree(config)?;
-    let proposed = if peers.is_first() { proposal(preset, config, follower)? } else { None };
+    let proposed = if peers.is_first() { proposal(preset, config, arguments, follower)? } else { None };
     // The others wait here, and take what was proposed.
     let proposed = peers.told_by_first(proposed)?;
     if let Some(config) = &proposed {
@@ -221,12 +231,14 @@ fn trained_on(
     name: &str,
     how: &FineTune,
     config: &Config,
+    arguments: &Arguments,
     follower: &mut Follower,
     peers: Rc<dyn Peers>,
 ) -> Result<()> {
     peers.agree(config)?;
     if peers.is_first() {
         acquire(config)?;
+        check_up(config, arguments, follower)?;
     }
     // The others wait here.
     peers.told_by_first(())?;
@@ -242,17 +254,34 @@ fn trained_on(
 }
 
 /// The data set, acquired, and the settings for it; `None` where there are spectrograms of it.
-fn proposal(preset: Preset, config: &Config, follower: &mut Follower) -> Result<Option<Config>> {
+fn proposal(preset: Preset, config: &Config, arguments: &Arguments, follower: &mut Follower) -> Result<Option<Config>> {
     // A notebook has done it, and so has an earlier run.
-    if preset != Preset::Fitted && Dataset::open(config).is_ok() {
+    if preset != Preset::Fitted && !arguments.check_up && Dataset::open(config).is_ok() {
         return Ok(None);
     }
     acquire(config)?;
+    check_up(config, arguments, follower)?;
     let proposal = propose(preset, config)?;
     for Choice { setting, value, reason } in &proposal.choices {
         follower.say(&format!("{setting}: {value} ({reason})"));
     }
     Ok(Some(proposal.config))
+}
+
+/// Tells what is wrong with the data set. A notebook has a cell for it.
+fn check_up(config: &Config, arguments: &Arguments, follower: &mut Follower) -> Result<()> {
+    if arguments.events {
+        return Ok(());
+    }
+    let catalog = open_catalog(config)?;
+    if !arguments.check_up && catalog.clips.len() > config.data.shards_above {
+        follower.say(&format!("{} recordings: not looked at one by one (--check-up)", catalog.clips.len()));
+        return Ok(());
+    }
+    let Checkup { n_clips, findings } = checkup(&catalog);
+    follower.say(&format!("check-up: {n_clips} recordings, {} findings", findings.len()));
+    findings.iter().for_each(|finding| follower.say(&finding.to_string()));
+    Ok(())
 }
 
 /// Every process makes its part, and the first one puts the parts together and tells what was done.

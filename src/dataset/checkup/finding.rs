@@ -1,5 +1,7 @@
 //! What a check-up finds: how much it weighs, what it means, what to do.
 
+use std::fmt;
+
 /// How much a finding weighs; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -22,6 +24,23 @@ pub struct Finding {
     pub means: String,
     /// What to do.
     pub next: String,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Serious => "serious",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        })
+    }
+}
+
+/// A line: `serious: 2 recordings … What it means. What to do.`
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. {} {}", self.severity, self.what, self.means, self.next)
+    }
 }
 
 /// A finding of these words.
