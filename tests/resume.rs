@@ -256,6 +256,9 @@ fn a_damaged_state_is_passed_over() {
     tensors::write(&path, &of_another, Precision::Single, &tensors::info(&whole).unwrap().unwrap()).unwrap();
     let mut damaged = vec![fs::read(&path).unwrap(), vec![0; whole.len()]];
     damaged.extend([0, 7, 100, whole.len() / 2, whole.len() - 1].map(|length| whole[..length].to_vec()));
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    damaged.push(flipped);
     let fresh = fresh(&config);
     for (number, bytes) in damaged.iter().enumerate() {
         fs::write(&path, bytes).unwrap();

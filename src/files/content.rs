@@ -24,6 +24,13 @@ pub struct Digest {
     lower: u64,
 }
 
+impl Digest {
+    /// Its lowest 24 bits, which a float of 32 holds as they are.
+    pub fn as_float(self) -> f32 {
+        (self.lower & 0xff_ffff) as f32
+    }
+}
+
 impl From<u128> for Digest {
     fn from(number: u128) -> Self {
         Digest { upper: (number >> 64) as u64, lower: number as u64 }
