@@ -85,8 +85,8 @@ pub use dataset::demo;
 #[cfg(feature = "download")]
 pub use dataset::download;
 pub use dataset::preprocess::{PreprocessReport, preprocess, preprocess_part};
-pub use dataset::processed::{Dataset, Split};
 pub use dataset::propose::{Choice, Proposal, propose};
+pub use dataset::{processed::Dataset, split::Split};
 pub use error::{Error, Result};
 pub use files::text::Text;
 pub use front_end::audio;

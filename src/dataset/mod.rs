@@ -19,4 +19,6 @@ pub mod metadata;
 pub(crate) mod stored;
 pub(crate) mod in_use;
 pub mod preprocess;
+mod current;
 pub mod processed;
+pub mod split;

@@ -3,7 +3,8 @@
 use tch::{Device, Tensor};
 
 use crate::dataset::metadata::ProcessedClip;
-use crate::dataset::processed::{Dataset, Split};
+use crate::dataset::processed::Dataset;
+use crate::dataset::split::Split;
 use crate::distributed::peers::Peers;
 use crate::error::Result;
 use crate::model::tiny_ast::{TinyAst, predictions, stages};

@@ -10,7 +10,8 @@ use tch::nn::VarStore;
 
 use crate::config::{Config, TrainConfig};
 use crate::dataset::in_use::InUse;
-use crate::dataset::processed::{Dataset, Split};
+use crate::dataset::processed::Dataset;
+use crate::dataset::split::Split;
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::files;

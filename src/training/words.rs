@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-use crate::dataset::processed::Split;
+use crate::dataset::split::Split;
 use crate::training::device;
 use crate::training::history::EpochRecord;
 
