@@ -17,6 +17,8 @@ use crate::{HOME, Outcome, settings};
 const FITTED: &str = "fitted";
 /// Bins of confidence of the expected calibration error.
 const BINS: usize = 10;
+/// Up to this part more steps in an epoch count as equally many.
+const AS_MANY: usize = 5;
 
 /// A set, the epochs that all of its runs get, and what a person might try: seconds, hop, n_fft, frames.
 struct Tries {
@@ -35,33 +37,34 @@ const ALL: [Tries; 7] = [
     Tries { set: "few", epochs: 100, by_hand: ["5,160,1024,320", "5,256,1024,320", "2,128,1024,256"] },
 ];
 
-/// Trains what is missing, and prints a row for every set named, or for all.
+/// Trains what is missing, and prints a row for every set named, or for all; a second one where by hand recordings are cut into more clips, so
+/// that an epoch has more steps: there the proposed settings get as many.
 pub fn compare(names: &[&str]) -> Outcome {
     let chosen = |tries: &&Tries| names.is_empty() || names.contains(&tries.set);
-    let mut rows = Vec::new();
+    let mut table = Vec::new();
     for tries in ALL.iter().filter(chosen) {
-        rows.push(row(tries)?);
+        table.extend(rows(tries)?);
     }
     println!(
         "\n| set | epochs | by hand, and what the last fold says of it | clips | fitted | best by hand | ratio | fitted less by hand | calibration error of fitted (by chance) |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    rows.iter().for_each(|row| println!("{row}"));
+    table.iter().for_each(|row| println!("{row}"));
     Ok(())
 }
 
 /// One of the runs that [`compare`] starts.
-pub fn run(set: &str, recipe: &str, fold: u32) -> Outcome {
+pub fn run(set: &str, recipe: &str, fold: u32, epochs: usize) -> Outcome {
     tch::set_num_threads(1);
     tch::set_num_interop_threads(1);
-    let tries = tries_of(set)?;
-    if found(tries, recipe, fold)?.is_some() {
+    let course = Course { set, epochs };
+    if course.found(recipe, fold)?.is_some() {
         return Ok(());
     }
-    let config = of_fold(tries, recipe, fold)?;
+    let config = course.config(recipe, fold)?;
     train(&config)?;
     let evaluation = evaluate(&config)?;
-    let path = result_path(tries, recipe, fold);
+    let path = course.path(recipe, fold);
     fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
     fs::write(&path, serde_json::to_vec(&(made_with(&config)?, evaluation))?)?;
     // The next of the hundred needs the room.
@@ -69,22 +72,62 @@ pub fn run(set: &str, recipe: &str, fold: u32) -> Outcome {
     Ok(())
 }
 
-fn tries_of(set: &str) -> Outcome<&'static Tries> {
-    Ok(ALL.iter().find(|tries| tries.set == set).ok_or_else(|| format!("no set by hand is named {set}"))?)
+/// Runs on a set of so many epochs.
+#[derive(Clone, Copy)]
+struct Course<'a> {
+    set: &'a str,
+    epochs: usize,
 }
 
-fn result_path(tries: &Tries, recipe: &str, fold: u32) -> PathBuf {
-    let name = format!("{}--{recipe}--{fold}--{}.json", tries.set, tries.epochs);
-    Path::new(HOME).join("results/by-hand").join(name)
-}
+impl Course<'_> {
+    fn path(self, recipe: &str, fold: u32) -> PathBuf {
+        let name = format!("{}--{recipe}--{fold}--{}.json", self.set, self.epochs);
+        Path::new(HOME).join("results/by-hand").join(name)
+    }
 
-/// The settings of a run.
-fn of_fold(tries: &Tries, recipe: &str, fold: u32) -> Outcome<Config> {
-    let mut config = settings(tries.set, recipe, fold)?;
-    (config.train.minutes, config.train.epochs) = (None, tries.epochs);
-    config.train.device = DeviceChoice::Cpu;
-    config.train.run_name = format!("by-hand-{}-fold{fold}-{}", config.train.run_name, tries.epochs);
-    Ok(config)
+    /// The settings of a run.
+    fn config(self, recipe: &str, fold: u32) -> Outcome<Config> {
+        let mut config = settings(self.set, recipe, fold)?;
+        (config.train.minutes, config.train.epochs) = (None, self.epochs);
+        config.train.device = DeviceChoice::Cpu;
+        config.train.run_name = format!("by-hand-{}-fold{fold}-{}", config.train.run_name, self.epochs);
+        Ok(config)
+    }
+
+    /// The result of a run, where there is one with the settings of today.
+    fn found(self, recipe: &str, fold: u32) -> Outcome<Option<Evaluation>> {
+        let Ok(bytes) = fs::read(self.path(recipe, fold)) else { return Ok(None) };
+        let (made, evaluation): (String, Evaluation) = serde_json::from_slice(&bytes)?;
+        Ok((made == made_with(&self.config(recipe, fold)?)?).then_some(evaluation))
+    }
+
+    fn result(self, recipe: &str, fold: u32) -> Outcome<Evaluation> {
+        Ok(self.found(recipe, fold)?.ok_or_else(|| format!("{recipe} without fold {fold} has no result"))?)
+    }
+
+    /// Several folds as one.
+    fn joined(self, recipe: &str, folds: &[u32]) -> Outcome<Evaluation> {
+        let folds = folds.iter().map(|fold| self.result(recipe, *fold)).collect::<Outcome<Vec<_>>>()?;
+        let all = folds.into_iter().reduce(|mut all, more| {
+            all.clips.extend(more.clips);
+            all
+        });
+        Ok(all.ok_or("a set with one fold")?)
+    }
+
+    fn job(self, recipe: &str, fold: u32) -> Job {
+        let Course { set, epochs } = self;
+        Job {
+            name: format!("{set} {recipe} fold {fold}, {epochs} epochs"),
+            arguments: ["by-hand-run", set, recipe, &fold.to_string(), &epochs.to_string()].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Clips that are trained on where a fold is held out.
+    fn n_trained_on(self, recipe: &str, fold: u32) -> Outcome<usize> {
+        let config = self.config(recipe, fold)?;
+        Ok(Dataset::open(&config)?.split(&config.train)?.train.len())
+    }
 }
 
 /// What a result follows from.
@@ -92,71 +135,59 @@ fn made_with(config: &Config) -> Outcome<String> {
     Ok(serde_json::to_string(&(&config.clip, &config.features, &config.model, &config.train))?)
 }
 
-/// The result of a run, where there is one with the settings of today.
-fn found(tries: &Tries, recipe: &str, fold: u32) -> Outcome<Option<Evaluation>> {
-    let Ok(bytes) = fs::read(result_path(tries, recipe, fold)) else { return Ok(None) };
-    let (made, evaluation): (String, Evaluation) = serde_json::from_slice(&bytes)?;
-    Ok((made == made_with(&of_fold(tries, recipe, fold)?)?).then_some(evaluation))
-}
-
-fn result(tries: &Tries, recipe: &str, fold: u32) -> Outcome<Evaluation> {
-    Ok(found(tries, recipe, fold)?.ok_or_else(|| format!("{recipe} without fold {fold} has no result"))?)
-}
-
-fn row(tries: &Tries) -> Outcome<String> {
-    let recipes = || tries.by_hand.into_iter().chain([FITTED]);
+fn rows(tries: &Tries) -> Outcome<Vec<String>> {
+    let course = Course { set: tries.set, epochs: tries.epochs };
     let mut folds = Vec::new();
-    for recipe in recipes() {
+    for recipe in tries.by_hand.into_iter().chain([FITTED]) {
         let config = settings(tries.set, recipe, 1)?;
         acquire(&config)?;
         println!("{} {recipe}: {}", tries.set, preprocess(&config)?);
         folds = Dataset::open(&config)?.folds();
     }
     let (choosing, scored) = folds.split_last().ok_or("a set without folds")?;
-    let job = |recipe: &str, fold: u32| Job {
-        name: format!("{} {recipe} fold {fold}", tries.set),
-        arguments: ["by-hand-run", tries.set, recipe, &fold.to_string()].map(str::to_owned).to_vec(),
-    };
     let logs = Path::new(HOME).join("models");
-    run_all(&logs, tries.by_hand.map(|recipe| job(recipe, *choosing)))?;
+    run_all(&logs, tries.by_hand.map(|recipe| course.job(recipe, *choosing)))?;
     // The more of them right, and of equals the one that is surer of it.
     let mut told = Vec::new();
     for recipe in tries.by_hand {
-        let result = result(tries, recipe, *choosing)?;
+        let result = course.result(recipe, *choosing)?;
         told.push((recipe, result.accuracy(), result.mean_loss()));
     }
     let best = told.iter().max_by(|a, b| a.1.total_cmp(&b.1).then(b.2.total_cmp(&a.2)));
     let best = best.ok_or("nothing by hand")?.0;
-    run_all(&logs, scored.iter().flat_map(|fold| [job(FITTED, *fold), job(best, *fold)]))?;
-    let of = |recipe: &str| scored.iter().map(|fold| result(tries, recipe, *fold)).collect::<Outcome<Vec<_>>>();
-    let (fitted, by_hand) = (joined(of(FITTED)?)?, joined(of(best)?)?);
-    let tried: Vec<String> =
-        told.iter().map(|(recipe, right, _)| format!("{recipe}: {:.1} %", 100.0 * right)).collect();
-    let (ratio, by, within) = beside(&fitted, &by_hand)?;
+    run_all(&logs, scored.iter().flat_map(|fold| [course.job(FITTED, *fold), course.job(best, *fold)]))?;
+    let tried = told.iter().map(|(recipe, right, _)| format!("{recipe}: {:.1} %", 100.0 * right));
+    let tried = tried.collect::<Vec<_>>().join(", ");
+    let by_hand = course.joined(best, scored)?;
+    let mut rows = vec![row(course, &tried, &course.joined(FITTED, scored)?, (best, &by_hand))?];
+
+    let of = |recipe: &str| course.n_trained_on(recipe, scored[0]);
+    let epochs = (tries.epochs as f64 * of(best)? as f64 / of(FITTED)? as f64).round() as usize;
+    if epochs > tries.epochs + tries.epochs / AS_MANY {
+        let longer = Course { epochs, ..course };
+        run_all(&logs, scored.iter().map(|fold| longer.job(FITTED, *fold)))?;
+        let tried = format!("fitted for as many steps as by hand in {} epochs", tries.epochs);
+        rows.push(row(longer, &tried, &longer.joined(FITTED, scored)?, (best, &by_hand))?);
+    }
+    Ok(rows)
+}
+
+fn row(course: Course, tried: &str, fitted: &Evaluation, (best, by_hand): (&str, &Evaluation)) -> Outcome<String> {
+    let (ratio, by, within) = beside(fitted, by_hand)?;
     let reliability = fitted.reliability(BINS);
     Ok(format!(
-        "| {} | {} | {} | {} | {} | {best}: {} | {ratio:.3} | {:+.1} ({:+.1} to {:+.1}) | {:.3} ({:.3}) |",
-        tries.set,
-        tries.epochs,
-        tried.join(", "),
+        "| {} | {} | {tried} | {} | {} | {best}: {} | {ratio:.3} | {:+.1} ({:+.1} to {:+.1}) | {:.3} ({:.3}) |",
+        course.set,
+        course.epochs,
         fitted.clips.len(),
-        share(&fitted),
-        share(&by_hand),
+        share(fitted),
+        share(by_hand),
         100.0 * by,
         100.0 * within.low,
         100.0 * within.high,
         reliability.ece,
         reliability.ece_by_chance,
     ))
-}
-
-/// Several folds as one.
-fn joined(folds: Vec<Evaluation>) -> Outcome<Evaluation> {
-    let all = folds.into_iter().reduce(|mut all, more| {
-        all.clips.extend(more.clips);
-        all
-    });
-    Ok(all.ok_or("a set with one fold")?)
 }
 
 /// The share of right answers, with its interval.

@@ -40,7 +40,7 @@ fn main() -> Outcome {
         ["look", set] => look(set),
         ["table"] => table(),
         ["by-hand", ref names @ ..] => by_hand::compare(names),
-        ["by-hand-run", set, recipe, fold] => by_hand::run(set, recipe, fold.parse()?),
+        ["by-hand-run", set, recipe, fold, epochs] => by_hand::run(set, recipe, fold.parse()?, epochs.parse()?),
         _ => Err("usage: own_data make ESC10_DIR | run SET quick|fitted|SECONDS,HOP,N_FFT,FRAMES [FOLD] | look SET | table | by-hand [SET ...]"
             .into()),
     }
