@@ -54,7 +54,7 @@ unknown: ## How well sounds of a class left out of training are told to be none 
 five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the released model (three hours)
 	$(PREPARE) five-folds
 
-curve: ## Accuracy over training time: every fold with the numbers of epochs that EPOCHS names, two seeds (as long as five-folds for each 360)
+curve: ## Accuracy over training time: every fold with the recipes that RECIPES names, two seeds (as long as five-folds for each 360 epochs)
 	$(PREPARE) curve
 
 inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (half an hour for each 180 epochs)

@@ -42,8 +42,8 @@ def inner(clock: Clock, libtorch: Path) -> None:
 
 
 def curve(clock: Clock, libtorch: Path) -> None:
-    """The good preset with the numbers of epochs that EPOCHS names; without any, what the record holds."""
-    study(clock, libtorch, "curve", *os.environ.get("EPOCHS", "").split())
+    """The recipes that RECIPES names, every fold held out once; without any, what the record holds."""
+    study(clock, libtorch, "curve", *os.environ.get("RECIPES", "").split())
 
 
 def own_data(clock: Clock, libtorch: Path) -> None:

@@ -3,7 +3,7 @@
 //! ```text
 //! study five-folds [SEED ...] every fold with every seed, two where none is named
 //! study first                 every fold of the good preset's first version
-//! study curve EPOCHS ...      the same with other numbers of epochs, and what accuracy each time of training buys
+//! study curve NAME:EPOCHS ... the same with other recipes or numbers of epochs, and what accuracy each time of training buys
 //! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
 //! study inner RECIPE ...      recipes compared without a look at the folds that will judge them, the first with each of the others; RECIPE is
@@ -56,7 +56,7 @@ fn main() -> Outcome {
     match arguments.as_slice() {
         ["five-folds", given @ ..] => five_folds(&good(), None, &seeds(given)?),
         ["first"] => five_folds(&first(), Some(FIRST), &SEEDS),
-        ["curve", epochs @ ..] => curve::curve(epochs),
+        ["curve", names @ ..] => curve::curve(names),
         ["record"] => {
             tables(&CrossValidation::load(&release::record_path(Path::new(RELEASED)))?);
             Ok(())
@@ -71,7 +71,7 @@ fn main() -> Outcome {
         ["inner", names @ ..] => inner::compare(names),
         ["inner-run", a, b, seed, name] => inner::run(a, b, seed, name),
         _ => {
-            Err("usage: study five-folds [SEED ...] | curve EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
+            Err("usage: study five-folds [SEED ...] | curve NAME:EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
                  | run FOLD SEED [NAME]"
                 .into())
         }

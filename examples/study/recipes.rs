@@ -71,6 +71,10 @@ fn candidates() -> Vec<Recipe> {
             stem(config, &[24, 48, 96], (2, 4), (2, 1));
             config.model.embed_dim = 96;
         }),
+        variant("slimmer", &|config| {
+            stem(config, &[16, 32, 64], (2, 4), (2, 1));
+            config.model.embed_dim = 64;
+        }),
         variant("attention", &|config| config.model.pooling = Pooling::Attention),
     ]
 }
