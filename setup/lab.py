@@ -38,7 +38,7 @@ def command(*arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def served(state: Path, env: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """A JupyterLab in the project folder that knows no setting and trusts no notebook; its address and token.
+    """A JupyterLab in the project folder that knows no setting but one and trusts no notebook; its address and token.
 
     Its settings, its log and the list of notebooks it trusts lie under `state`. It ends with this program, and its
     kernel with it.
@@ -48,6 +48,10 @@ def served(state: Path, env: dict[str, str]) -> Iterator[tuple[str, str]]:
             raise SetupError(start_kernel.IN_USE)
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
+    # Where a slow machine saves by itself while it is told to save, JupyterLab asks which of the two files counts.
+    saving = state / "settings" / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
+    saving.parent.mkdir(parents=True)
+    saving.write_text('{"autosave": false}\n', encoding="utf-8")
     port, token, log = free_port(), secrets.token_hex(16), state / "jupyterlab.log"
     options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--no-browser"]
     # The token comes by the environment: a command line is open to everyone on the machine.
