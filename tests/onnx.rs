@@ -44,6 +44,9 @@ fn a_file_is_heard_as_its_samples_are() {
     assert!(classifier.predict_file(&dir.path().join("none.wav")).is_err());
 }
 
+/// The entry of the metadata that ends an exported file.
+const SEAL_LEN: usize = 42;
+
 #[test]
 fn a_damaged_or_strange_file_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
@@ -62,9 +65,18 @@ fn a_damaged_or_strange_file_is_refused_by_name() {
         refused(&whole[..length], "cut");
     }
     refused(b"no network", "text");
-    // Another word of the same length where the metadata say one.
-    let with = |word: &str, other: &str| {
+    // A bit that tipped over: in the graph, in the weights, in the hash.
+    for place in [100, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
         let mut bytes = whole.clone();
+        bytes[place] ^= 1;
+        refused(&bytes, "a bit");
+    }
+    // Another word of the same length where the metadata say one, in a file without the hash, which would tell it first.
+    let unsealed = &whole[..whole.len() - SEAL_LEN];
+    fs::write(&path, unsealed).unwrap();
+    assert!(OnnxClassifier::load(&path).is_ok());
+    let with = |word: &str, other: &str| {
+        let mut bytes = unsealed.to_vec();
         let is_word = |window: &[u8]| window == word.as_bytes();
         let place = bytes.windows(word.len()).rposition(is_word).unwrap();
         bytes[place..place + word.len()].copy_from_slice(other.as_bytes());

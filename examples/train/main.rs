@@ -44,7 +44,7 @@ which was stopped goes on from.
   --seed S       What was done before with the same settings and recordings is not done again; `cross_validate` gathers the results
   --evaluate     score the held-out fold once training is done, as --fold always does
   --check-up     look at every recording first, and tell what is wrong with the data set. Without it that is done where its spectrograms are made,
-                 up to data.shards_above recordings; nothing is changed by it
+                 settings are fitted or a network from elsewhere is trained on, up to data.shards_above recordings; nothing is changed by it
   --events       tell how it goes in lines of JSON, and stop where standard input ends
   --help         this text
 
