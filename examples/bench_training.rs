@@ -19,9 +19,10 @@ use audio_transformer::internals::model::tiny_ast::TinyAst;
 use audio_transformer::internals::results::predict::{Classifier, Prediction};
 use audio_transformer::internals::training::checkpoint::{self, CheckpointInfo};
 use audio_transformer::internals::training::device;
+use audio_transformer::internals::training::flat_weights::FlatWeights;
 use audio_transformer::internals::training::loader::Loader;
 use audio_transformer::internals::training::loss::cross_entropy;
-use audio_transformer::internals::training::optim::{AdamW, Average, FlatWeights, clip};
+use audio_transformer::internals::training::optim::{Average, Optimizer, clip};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::nn::{ModuleT, VarStore};
@@ -105,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Run {
     model: TinyAst,
     weights: FlatWeights,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     average: Average,
     config: TrainConfig,
     inputs: Tensor,
@@ -133,7 +134,7 @@ impl Run {
             &json!({ "model": model_config, "train": config }).to_string(),
         )?;
         let weights = FlatWeights::new(&vs)?;
-        let optimizer = AdamW::new(&weights, config.weight_decay);
+        let optimizer = Optimizer::new(&weights, config.optimizer, config.weight_decay);
         let average = Average::new(&weights, config.ema_decay);
         Ok(Run { model, weights, optimizer, average, config, inputs, targets })
     }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use audio_transformer::audio::{self, Waveform};
-use audio_transformer::internals::training::optim::{AdamW, FlatWeights};
+use audio_transformer::config::OptimizerChoice;
+use audio_transformer::internals::training::flat_weights::FlatWeights;
+use audio_transformer::internals::training::optim::Optimizer;
 use audio_transformer::published::{AstFeatureConfig, AstFeatures};
 use audio_transformer::{FeatureConfig, FeatureExtractor, Listener, Pretrained};
 use serde::Deserialize;
@@ -59,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Bench {
     listeners: HashMap<PathBuf, Listener>,
     decoded: HashMap<PathBuf, Waveform>,
-    run: Option<(Pretrained, FlatWeights, AdamW)>,
+    run: Option<(Pretrained, FlatWeights, Optimizer)>,
 }
 
 impl Bench {
@@ -117,7 +119,7 @@ impl Bench {
         if self.run.is_none() {
             let network = Pretrained::open(folder, Device::Cpu)?;
             let weights = FlatWeights::new(network.variables())?;
-            let optimizer = AdamW::new(&weights, 0.01);
+            let optimizer = Optimizer::new(&weights, OptimizerChoice::AdamW, 0.01);
             self.run = Some((network, weights, optimizer));
         }
         let (network, weights, optimizer) = self.run.as_mut().ok_or("no run")?;

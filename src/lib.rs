@@ -146,8 +146,8 @@ pub use transfer::{
 #[cfg(feature = "pipeline")]
 pub mod prelude {
     pub use crate::config::{
-        AugmentConfig, ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, Mix, Pooling, Preset,
-        Schedule, Stem, TinyAstConfig, TrainConfig, View,
+        AugmentConfig, ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, Mix, OptimizerChoice,
+        Pooling, Preset, Schedule, Stem, TinyAstConfig, TrainConfig, View,
     };
     pub use crate::dataset::acquire::{acquire, open_catalog};
     pub use crate::dataset::checkup::checkup;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, Preset, TinyAstConfig, TrainConfig,
+    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, OptimizerChoice, Preset, TinyAstConfig,
+    TrainConfig,
 };
 use audio_transformer::internals::results::cross_validate::{of_fold, result_path};
 use audio_transformer::internals::training::paths::{checkpoint_path, state_path};
@@ -138,12 +139,13 @@ fn half_written(config: &Config, killed: u32) -> Vec<String> {
 fn one_two_and_four_processes_train_to_the_very_same_weights() {
     let good = |run: &str| {
         let mut config = config(run);
-        // Batch norms and layers that are left out, too.
+        // Batch norms, layers that are left out and matrices that go their own way, too.
         config.model = TinyAstConfig { embed_dim: 16, depth: 2, num_heads: 2, ..Preset::Good.model() };
         config.train = TrainConfig {
             epochs: 1,
             batch_size: 8,
             clips_at_once: Some(2),
+            optimizer: OptimizerChoice::Muon,
             max_clips: 20,
             device: DeviceChoice::Cpu,
             ..Preset::Good.train()

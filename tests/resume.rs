@@ -14,8 +14,8 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, Pooling, Preset, Schedule, Stem, TinyAstConfig, TrainConfig,
-    View,
+    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, OptimizerChoice, Pooling, Preset, Schedule, Stem,
+    TinyAstConfig, TrainConfig, View,
 };
 use audio_transformer::internals::dataset::acquire;
 use audio_transformer::internals::dataset::metadata::{self, METADATA_FILE, ProcessedClip};
@@ -167,15 +167,25 @@ fn a_run_killed_at_any_moment_ends_as_one_that_was_not_to_the_bit() {
 
 #[test]
 fn a_run_stopped_after_every_epoch_ends_as_one_that_was_not_to_the_bit() {
-    let config = config("step-by-step");
-    for epoch in 1..=config.train.epochs {
-        assert_eq!(stop_after_an_epoch(&config).history.len(), epoch);
+    let with_muon = |run: &str| {
+        let mut config = config(run);
+        config.train.optimizer = OptimizerChoice::Muon;
+        config
+    };
+    let unbroken_with_muon = train(&with_muon("unbroken-muon")).unwrap();
+    assert_ne!(payload(&unbroken_with_muon.checkpoint), payload(&unbroken().checkpoint));
+    for (config, unbroken) in
+        [(config("step-by-step"), unbroken()), (with_muon("step-by-step-muon"), &unbroken_with_muon)]
+    {
+        for epoch in 1..=config.train.epochs {
+            assert_eq!(stop_after_an_epoch(&config).history.len(), epoch);
+        }
+        let report = train(&config).unwrap();
+        assert_eq!(course(&report.history), course(&unbroken.history));
+        assert!(fs::read(&report.checkpoint).unwrap() == fs::read(&unbroken.checkpoint).unwrap());
+        assert!(!state_path(&config).exists(), "a finished run is over");
+        assert_eq!(stop_after_an_epoch(&config).history.len(), 1);
     }
-    let report = train(&config).unwrap();
-    assert_eq!(course(&report.history), course(&unbroken().history));
-    assert!(fs::read(&report.checkpoint).unwrap() == fs::read(&unbroken().checkpoint).unwrap());
-    assert!(!state_path(&config).exists(), "a finished run is over");
-    assert_eq!(stop_after_an_epoch(&config).history.len(), 1);
 }
 
 /// The state after the first epoch of a run that found none.
@@ -195,7 +205,8 @@ fn begins_afresh(config: &Config, fresh: &(Vec<EpochRecord>, Vec<u8>)) -> bool {
 fn a_state_of_other_settings_is_passed_over() {
     let mut config = config("settings");
     config.train.learning_rate = 0.0019509221155799418; // of so many digits that JSON read carelessly gives its neighbour
-    let others: [fn(&mut Config); 6] = [
+    let others: [fn(&mut Config); 7] = [
+        |other| other.train.optimizer = OptimizerChoice::Muon,
         |other| other.train.learning_rate *= 2.0,
         |other| other.train.epochs += 1,
         |other| other.train.seed += 1,

@@ -16,7 +16,7 @@ pub(crate) use data::folder_of;
 pub use data::{DataConfig, DataSource, ESC50_URL};
 pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;
-pub use train::{AugmentConfig, DeviceChoice, Mix, Schedule, TrainConfig};
+pub use train::{AugmentConfig, DeviceChoice, Mix, OptimizerChoice, Schedule, TrainConfig};
 
 #[cfg(feature = "torch")]
 pub(crate) use model::{Convolution, convolutions};

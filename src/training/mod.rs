@@ -15,6 +15,10 @@ pub mod loader;
 pub mod history;
 pub mod observe;
 #[cfg(feature = "torch")]
+pub mod flat_weights;
+#[cfg(feature = "torch")]
+pub(crate) mod muon;
+#[cfg(feature = "torch")]
 pub mod optim;
 #[cfg(feature = "torch")]
 pub mod loss;

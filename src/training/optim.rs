@@ -1,138 +1,10 @@
-//! AdamW over all weights at once.
-//!
-//! All trainable numbers of a network lie in one flat tensor, of which its layers see views; so do its gradients and moments. A
-//! step is then a handful of operations on long vectors, and the whole state of a run is a handful of tensors to save.
+//! Steps of all weights at once: AdamW, and Muon for the matrices where it is asked for.
 
-use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
-use crate::config::{Schedule, TrainConfig};
-use crate::error::{Error, Result};
-
-/// Every variable begins at a multiple of so many numbers, 64 bytes: CUDA's kernels read several numbers at once, and refuse to where
-/// they do not lie at such an address. Between them are zeros, which no step moves.
-const ALIGNMENT: i64 = 16;
-
-/// The weights of a network as one vector.
-#[derive(Debug)]
-pub struct FlatWeights {
-    /// All trainable numbers: first the matrices, which decay, then the rest.
-    pub values: Tensor,
-    /// What training changes without a gradient: the running statistics of batch norms.
-    pub buffers: Tensor,
-    /// The network's own tensors, views of `values`, in its order.
-    parameters: Vec<Tensor>,
-    /// Their names, in the same order.
-    names: Vec<String>,
-    n_decayed: i64,
-}
-
-impl FlatWeights {
-    /// Moves all variables of a network into flat tensors; the network goes on to use them there.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] when there is no memory for them.
-    pub fn new(vs: &VarStore) -> Result<Self> {
-        let (mut matrices, mut others, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut variables: Vec<(String, Tensor)> = vs.variables().into_iter().collect();
-        variables.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, variable) in variables {
-            match variable.requires_grad() {
-                false => buffers.push(variable),
-                true if name.ends_with("weight") && variable.dim() > 1 => matrices.push((name, variable)),
-                true => others.push((name, variable)),
-            }
-        }
-        let n_decayed = matrices.iter().map(|(_, matrix)| aligned(matrix.numel() as i64)).sum();
-        let (names, mut parameters): (Vec<String>, Vec<Tensor>) = matrices.into_iter().chain(others).unzip();
-        Ok(FlatWeights {
-            values: flatten(&mut parameters, vs.device())?,
-            buffers: flatten(&mut buffers, vs.device())?,
-            parameters,
-            names,
-            n_decayed,
-        })
-    }
-
-    /// A number for each of `values`, by the name of its variable; `None` where all are 1.
-    pub fn shares(&self, share: impl Fn(&str) -> f64) -> Option<Tensor> {
-        let shares: Vec<f64> = self.names.iter().map(|name| share(name)).collect();
-        if shares.iter().all(|share| *share == 1.0) {
-            return None;
-        }
-        let flat = self.values.ones_like();
-        let mut start = 0;
-        for (parameter, share) in self.parameters.iter().zip(shares) {
-            let length = aligned(parameter.numel() as i64);
-            let _ = flat.narrow(0, start, length).fill_(share);
-            start += length;
-        }
-        Some(flat)
-    }
-
-    /// The gradient of a loss with respect to `values`.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] when a parameter has no part in the loss.
-    pub fn gradient(&self, loss: &Tensor) -> Result<Tensor> {
-        let torch = |source| Error::Torch { action: "computing gradients", source };
-        let gradients = Tensor::f_run_backward(&[loss], &self.parameters, false, false).map_err(torch)?;
-        Tensor::f_cat(&laid_out(&gradients), 0).map_err(torch)
-    }
-
-    /// Puts other numbers in the place of the weights.
-    pub fn set(&mut self, values: &Tensor, buffers: &Tensor) {
-        tch::no_grad(|| {
-            self.values.copy_(values);
-            self.buffers.copy_(buffers);
-        });
-    }
-
-    /// Runs `work` with other numbers in the place of the weights, which come back afterwards.
-    pub fn with<T>(&mut self, values: &Tensor, buffers: &Tensor, work: impl FnOnce() -> T) -> T {
-        let own = (self.values.copy(), self.buffers.copy());
-        self.set(values, buffers);
-        let result = work();
-        self.set(&own.0, &own.1);
-        result
-    }
-}
-
-/// A length with the zeros behind it.
-fn aligned(length: i64) -> i64 {
-    (length as u64).next_multiple_of(ALIGNMENT as u64) as i64
-}
-
-/// The numbers of some tensors, each with the zeros behind it.
-fn laid_out(tensors: &[Tensor]) -> Vec<Tensor> {
-    let mut parts = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let length = tensor.numel() as i64;
-        parts.push(tensor.reshape([-1]));
-        if aligned(length) > length {
-            parts.push(Tensor::zeros([aligned(length) - length], (tensor.kind(), tensor.device())));
-        }
-    }
-    parts
-}
-
-/// One flat tensor of the variables' numbers, whose views take their place.
-fn flatten(variables: &mut [Tensor], device: Device) -> Result<Tensor> {
-    let torch = |source| Error::Torch { action: "gathering weights", source };
-    let _no_grad = tch::no_grad_guard();
-    let parts = laid_out(variables);
-    let flat = match parts.is_empty() {
-        true => Tensor::zeros([0], (Kind::Float, device)),
-        false => Tensor::f_cat(&parts, 0).map_err(torch)?,
-    };
-    let mut start = 0;
-    for variable in variables {
-        let length = variable.numel() as i64;
-        variable.f_set_data(&flat.narrow(0, start, length).view_as(variable)).map_err(torch)?;
-        start += aligned(length);
-    }
-    Ok(flat)
-}
+use crate::config::{OptimizerChoice, Schedule, TrainConfig};
+use crate::training::flat_weights::FlatWeights;
+use crate::training::muon::Muon;
 
 /// Shortens a gradient to `max_norm` where it is longer.
 pub fn clip(gradient: &mut Tensor, max_norm: f64) {
@@ -140,9 +12,10 @@ pub fn clip(gradient: &mut Tensor, max_norm: f64) {
     _ = gradient.g_mul_(&scale);
 }
 
-/// AdamW (Loshchilov and Hutter 2019, algorithm 2), with PyTorch's defaults; without decay it is Adam (Kingma and Ba 2015).
+/// AdamW (Loshchilov and Hutter 2019, algorithm 2), with PyTorch's defaults; without decay it is Adam (Kingma and Ba 2015). With
+/// [`OptimizerChoice::Muon`] inner matrices go their own way.
 #[derive(Debug)]
-pub struct AdamW {
+pub struct Optimizer {
     /// The moving average of gradients.
     pub mean: Tensor,
     /// The moving average of their squares.
@@ -152,27 +25,29 @@ pub struct AdamW {
     weight_decay: f64,
     /// How much of a step each number takes; all of it, where there are none.
     shares: Option<Tensor>,
+    muon: Option<Muon>,
 }
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-impl AdamW {
+impl Optimizer {
     /// Before the first step.
-    pub fn new(weights: &FlatWeights, weight_decay: f64) -> Self {
-        AdamW {
+    pub fn new(weights: &FlatWeights, choice: OptimizerChoice, weight_decay: f64) -> Self {
+        Optimizer {
             mean: weights.values.zeros_like(),
             square: weights.values.zeros_like(),
             step: 0,
             weight_decay,
             shares: None,
+            muon: (choice == OptimizerChoice::Muon).then(|| Muon::new(weights, 1.0 - BETA1)),
         }
     }
 
     /// The same, with steps of which each number takes its share.
     pub fn with_shares(self, shares: Option<Tensor>) -> Self {
-        AdamW { shares, ..self }
+        Optimizer { shares, ..self }
     }
 
     /// Moves the weights one step against the gradient.
@@ -182,18 +57,25 @@ impl AdamW {
         let bias1 = 1.0 - BETA1.powi(self.step as i32);
         let bias2 = 1.0 - BETA2.powi(self.step as i32);
         if self.weight_decay > 0.0 {
-            let mut matrices = weights.values.narrow(0, 0, weights.n_decayed);
+            let mut matrices = weights.values.narrow(0, 0, weights.n_decayed());
             _ = match &self.shares {
                 None => matrices.g_mul_scalar_(1.0 - learning_rate * self.weight_decay),
                 Some(shares) => matrices
-                    .g_mul_(&(shares.narrow(0, 0, weights.n_decayed) * (-learning_rate * self.weight_decay) + 1.0)),
+                    .g_mul_(&(shares.narrow(0, 0, weights.n_decayed()) * (-learning_rate * self.weight_decay) + 1.0)),
             };
         }
-        _ = self.mean.lerp_(gradient, 1.0 - BETA1);
+        match &self.muon {
+            None => _ = self.mean.lerp_(gradient, 1.0 - BETA1),
+            Some(muon) => muon.take_in(&mut self.mean, gradient),
+        }
         _ = self.square.lerp_(&gradient.square(), 1.0 - BETA2);
         let mut deviation = self.square.sqrt();
         _ = deviation.g_div_scalar_(bias2.sqrt()).g_add_scalar_(EPS);
         let mut update = &self.mean / deviation;
+        if let Some(muon) = &self.muon {
+            // What corrects the mean's start would lengthen steps that have one length.
+            muon.put_steps(&update, &self.mean, gradient, bias1);
+        }
         if let Some(shares) = &self.shares {
             _ = update.g_mul_(shares);
         }
@@ -245,7 +127,8 @@ pub fn learning_rate(config: &TrainConfig, step: usize, n_steps: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use tch::nn::{self, Module, OptimizerConfig};
+    use tch::nn::{self, Module, OptimizerConfig, VarStore};
+    use tch::{Device, Kind};
 
     use super::*;
 
@@ -265,21 +148,18 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_lies_where_a_gpu_can_read_it_and_nothing_moves_between_them() {
-        let (vs, layer) = layer();
-        let mut weights = FlatWeights::new(&vs).unwrap();
-        for variable in vs.variables().values() {
-            assert_eq!(variable.data_ptr() as usize % 64, weights.values.data_ptr() as usize % 64);
-        }
-        // 2 × 3 weights and 2 biases, each with zeros up to 16.
-        assert_eq!((weights.values.size1().unwrap(), weights.n_decayed), (32, 16));
-        let mut optimizer = AdamW::new(&weights, 0.1);
-        for step in 0..3 {
-            let gradient = weights.gradient(&loss(&layer, step)).unwrap();
-            optimizer.step(&mut weights, &gradient, 0.1);
-        }
-        for gap in [weights.values.narrow(0, 6, 10), weights.values.narrow(0, 18, 14)] {
-            assert_eq!(gap.abs().max().double_value(&[]), 0.0);
+    fn nothing_moves_between_the_variables() {
+        for choice in [OptimizerChoice::AdamW, OptimizerChoice::Muon] {
+            let (vs, layer) = layer();
+            let mut weights = FlatWeights::new(&vs).unwrap();
+            let mut optimizer = Optimizer::new(&weights, choice, 0.1);
+            for step in 0..3 {
+                let gradient = weights.gradient(&loss(&layer, step)).unwrap();
+                optimizer.step(&mut weights, &gradient, 0.1);
+            }
+            for gap in [weights.values.narrow(0, 6, 10), weights.values.narrow(0, 18, 14)] {
+                assert_eq!(gap.abs().max().double_value(&[]), 0.0);
+            }
         }
     }
 
@@ -287,7 +167,7 @@ mod tests {
     fn without_decay_it_takes_the_steps_of_adam() {
         let ((vs, ours), (their_vs, theirs)) = (layer(), layer());
         let mut weights = FlatWeights::new(&vs).unwrap();
-        let mut optimizer = AdamW::new(&weights, 0.0);
+        let mut optimizer = Optimizer::new(&weights, OptimizerChoice::AdamW, 0.0);
         let mut adam = nn::adam(BETA1, BETA2, 0.0).build(&their_vs, 0.05).unwrap();
         for step in 0..20 {
             let gradient = weights.gradient(&loss(&ours, step)).unwrap();
@@ -304,7 +184,7 @@ mod tests {
     fn decay_shrinks_matrices_and_nothing_else() {
         let (vs, layer) = layer();
         let mut weights = FlatWeights::new(&vs).unwrap();
-        let mut optimizer = AdamW::new(&weights, 0.1);
+        let mut optimizer = Optimizer::new(&weights, OptimizerChoice::AdamW, 0.1);
         let gradient = weights.values.zeros_like();
         optimizer.step(&mut weights, &gradient, 0.5);
         assert!((layer.ws.double_value(&[0, 0]) - 0.5 * (1.0 - 0.05)).abs() < 1e-7);
@@ -345,14 +225,5 @@ mod tests {
         assert!((rate(5) - 0.5).abs() < 1e-12 && (rate(10) - 1.0).abs() < 1e-12);
         assert!((rate(55) - 0.5).abs() < 1e-12 && rate(100).abs() < 1e-12);
         assert_eq!(learning_rate(&TrainConfig::default(), 77, 100), TrainConfig::default().learning_rate);
-    }
-
-    #[test]
-    fn other_weights_stand_in_for_a_while_and_the_network_sees_them() {
-        let (vs, layer) = layer();
-        let mut weights = FlatWeights::new(&vs).unwrap();
-        let (zeros, buffers) = (weights.values.zeros_like(), weights.buffers.copy());
-        let inside = weights.with(&zeros, &buffers, || layer.ws.abs().max().double_value(&[]));
-        assert_eq!((inside, layer.ws.double_value(&[0, 0])), (0.0, 0.5));
     }
 }

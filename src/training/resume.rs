@@ -12,10 +12,11 @@ use crate::config::TrainConfig;
 use crate::error::{Error, Result};
 use crate::model::tensors::{self, Precision};
 use crate::training::checkpoint::CheckpointInfo;
+use crate::training::flat_weights::FlatWeights;
 use crate::training::history::EpochRecord;
 use crate::training::loss_scale::LossScale;
 use crate::training::observe::Observer;
-use crate::training::optim::{AdamW, Average, FlatWeights};
+use crate::training::optim::{Average, Optimizer};
 
 /// What tells a run from others.
 pub trait RunInfo: Serialize + DeserializeOwned {
@@ -51,7 +52,7 @@ pub struct State<'a> {
     /// The network.
     pub weights: &'a mut FlatWeights,
     /// The optimiser.
-    pub optimizer: &'a mut AdamW,
+    pub optimizer: &'a mut Optimizer,
     /// The moving average.
     pub average: &'a mut Average,
 }

@@ -39,7 +39,7 @@ use crate::training::words::{describe, is_stuck, stuck, untrained_warning};
 /// A mean loss this many times that of a network that knows nothing means that the run diverges.
 const DIVERGED: f64 = 10.0;
 
-/// Trains TinyAST with AdamW and cross-entropy; weights, history and the state to go on from are on disk after every epoch.
+/// Trains TinyAST on cross-entropy; weights, history and the state to go on from are on disk after every epoch.
 ///
 /// The held-out fold is not touched. Everything random follows from `config.train.seed`. A run that was stopped goes on after its last
 /// whole epoch, to the same weights as one that was not; see `config.train.resume`.

@@ -10,11 +10,12 @@ use crate::distributed::peers::{Alone, Peers};
 use crate::error::Result;
 use crate::model::seed::with_seed;
 use crate::model::tiny_ast::TinyAst;
+use crate::training::flat_weights::FlatWeights;
 use crate::training::linear_head::Targets;
 use crate::training::loader::{Loaded, stream};
 use crate::training::loss::{binary_cross_entropy, count_hits, count_right, cross_entropy};
 use crate::training::loss_scale::LossScale;
-use crate::training::optim::{AdamW, Average, FlatWeights, clip};
+use crate::training::optim::{Average, Optimizer, clip};
 use crate::training::resume::State;
 
 /// Processes whose states lie further apart than this, in relation to their length, do not train one network.
@@ -37,7 +38,7 @@ pub(crate) struct Trainer<N> {
     pub model: N,
     pub weights: FlatWeights,
     pub average: Average,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     config: TrainConfig,
     targets: Targets,
     half_precision: bool,
@@ -99,7 +100,8 @@ impl<N: Network> Trainer<N> {
     /// A network and its weights before the first step, in single precision. `share` tells by a variable's name how much of a step it takes, 0
     /// to 1.
     pub fn with_weights(model: N, weights: FlatWeights, config: &TrainConfig, share: impl Fn(&str) -> f64) -> Self {
-        let optimizer = AdamW::new(&weights, config.weight_decay).with_shares(weights.shares(share));
+        let optimizer =
+            Optimizer::new(&weights, config.optimizer, config.weight_decay).with_shares(weights.shares(share));
         let average = Average::new(&weights, config.ema_decay);
         let (config, targets) = (config.clone(), Targets::Exclusive);
         Trainer {

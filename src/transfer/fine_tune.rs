@@ -17,17 +17,17 @@ use super::pieces::{inputs_of, masked, one_piece, part_size, side_by_side};
 use super::probe::{Folds, HeardSet};
 use super::recipe::FineTune;
 use super::scoring::{probabilities, score};
-use crate::config::{Config, TrainConfig};
+use crate::config::{Config, OptimizerChoice, TrainConfig};
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::model::pretrained::Pretrained;
 use crate::results::metrics::Scored;
+use crate::training::flat_weights::FlatWeights;
 use crate::training::history::{self, EpochRecord};
 use crate::training::linear_head::Targets;
 use crate::training::loader::stream;
 use crate::training::loss_scale::LossScale;
 use crate::training::observe::{Console, Observer, Quiet};
-use crate::training::optim::FlatWeights;
 use crate::training::paths::{history_path, state_path};
 use crate::training::resume::{Progress, RunInfo, same_run};
 use crate::training::run_lock::RunLock;
@@ -367,6 +367,8 @@ impl Tuner {
         let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
         let inputs = inputs_of(&paths, &mut network)?;
         let settings = TrainConfig {
+            // What the published recipes take; their rates of learning would not suit another.
+            optimizer: OptimizerChoice::AdamW,
             weight_decay: how.weight_decay,
             label_smoothing: 0.0,
             ema_decay: 0.0,
