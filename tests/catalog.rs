@@ -369,6 +369,57 @@ fn class_folders_become_classes_whatever_the_audio_format() {
 }
 
 #[test]
+fn what_speech_commands_calls_noise_is_no_class_and_a_speaker_stays_in_one_fold() {
+    let folder = TempDir::new().unwrap();
+    for speaker in 0..12 {
+        for (word, takes) in [("yes", 2), ("no", 1)] {
+            for take in 0..takes {
+                write(folder.path(), &format!("{word}/{speaker:08x}_nohash_{take}.wav"), "");
+            }
+        }
+    }
+    write(folder.path(), "_background_noise_/running_tap.wav", "");
+    let catalog = Catalog::open(folder.path()).unwrap();
+    assert_eq!(catalog.labels(), ["no", "yes"]);
+    let mut folds: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for clip in &catalog.clips {
+        let speaker = clip.filename.split(['/', '_']).nth(1).unwrap();
+        folds.entry(speaker).or_default().insert(clip.fold);
+    }
+    assert!(folds.len() == 12 && folds.values().all(|folds| folds.len() == 1), "{folds:?}");
+    assert_eq!(catalog.folds().len(), 5);
+    let notes = catalog.notes.join("\n");
+    assert!(notes.contains("1 recordings in _background_noise_ are noise to mix in and no class"), "{notes}");
+    assert!(
+        notes.contains("36 recordings are named as of 12 sources") && !notes.contains("without a recording"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn parts_of_one_recording_share_a_fold_where_none_is_given_and_keep_those_that_are() {
+    let rows = |folds: bool| {
+        let mut rows = String::from(if folds { "filename,category,fold\n" } else { "filename,category\n" });
+        for (n, part) in (0..12).flat_map(|n| (0..3).map(move |part| (n, part))) {
+            let fold = if folds { format!(",{}", part + 1) } else { String::new() };
+            rows += &format!("rec{n}_part{part}.wav,{}{fold}\n", ["rain", "wind"][n % 2]);
+        }
+        rows
+    };
+    let made = read_csv(rows(false)).unwrap();
+    assert!(made.clips.chunks(3).all(|parts| parts.iter().all(|clip| clip.fold == parts[0].fold)), "{made:?}");
+    assert!(made.notes.iter().any(|note| note.starts_with("36 recordings are named as of 12 sources")));
+    let given = read_csv(rows(true)).unwrap();
+    assert!(given.clips.chunks(3).all(|parts| parts[0].fold != parts[1].fold) && given.notes.is_empty());
+    // A class of a single recording would never be trained on and scored: its parts stay apart, and that is said.
+    let parts = |name: &str, class: &str| (0..4).map(|n| format!("{name}_part{n}.wav,{class}\n")).collect::<String>();
+    let single = format!("filename,category\n{}{}{}", parts("a", "rain"), parts("b", "wind"), parts("c", "wind"));
+    let single = read_csv(single).unwrap();
+    assert!(single.clips[..4].iter().any(|clip| clip.fold != single.clips[0].fold));
+    assert!(single.notes[0].contains("4 of them stay apart"), "{:?}", single.notes);
+}
+
+#[test]
 fn sound_files_of_formats_that_are_not_read_are_told_apart_from_other_files() {
     let folder = TempDir::new().unwrap();
     for name in

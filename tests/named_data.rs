@@ -280,7 +280,10 @@ fn parts_of_a_data_set_never_become_its_classes() {
         open(&["s/X.audio_train/1.wav", "s/X.audio_test/1.wav"]).0,
         &["X.audio_test, X.audio_train", "no class folders"],
     );
-    refused(parts("train", "test", &["s/_background_noise_/1.wav"]).0, &["test, train", "beside _background_noise_"]);
+    refused(parts("train", "test", &["s/noises/1.wav"]).0, &["test, train", "beside noises"]);
+    let catalog = parts("train", "test", &["s/_background_noise_/1.wav"]).0.unwrap();
+    assert_eq!((catalog.labels().len(), catalog.folds()), (2, vec![1, 2]));
+    noted(&catalog, "1 recordings in _background_noise_ are noise to mix in and no class");
     let (_, case) = parts("train", "test", &[]);
     case.write("s/train/metadata.csv", "file_name,label\na/1.wav,owl\n");
     refused(Catalog::open(&case.path("s")), &["train/metadata.csv", "table of its own"]);

@@ -1,9 +1,7 @@
 //! One labelled sound file, and how classes are numbered.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use super::walk::{AUDIO_EXTENSIONS, PASSED_OVER_EXTENSIONS, has_extension, stem};
 use crate::files::text::Text;
 
 /// One labelled sound file.
@@ -72,23 +70,4 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     }
     parts.push((rest.to_owned(), 0));
     parts
-}
-
-/// The recording a file was cut from, as far as its name tells.
-pub(super) fn source_of(filename: &str) -> String {
-    // What stands behind a point is no extension in `rain.00001` or `2024.01.10`.
-    let is_file =
-        [&AUDIO_EXTENSIONS[..], &PASSED_OVER_EXTENSIONS].iter().any(|some| has_extension(Path::new(filename), some));
-    let whole = if is_file { stem(filename) } else { filename };
-    let stem = whole.rsplit_once('/').map_or(whole, |(_, stem)| stem);
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let is_fold = |part: &str| matches!(part.as_bytes(), [b'1'..=b'5']);
-    let is_take = |part: &str| matches!(part.as_bytes(), [b'A'..=b'Z']);
-    match stem.split('-').collect::<Vec<_>>()[..] {
-        // Dates and the names of other collections have four parts as well: 2024-05-14-1, 100032-3-0-0.
-        [fold, source, take, target] if is_fold(fold) && digits(source) && is_take(take) && digits(target) => {
-            source.into()
-        }
-        _ => whole.into(),
-    }
 }

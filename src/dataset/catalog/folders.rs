@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::clip::{Clip, number_by_name, source_of};
+use super::clip::{Clip, number_by_name};
 use super::folds;
+use super::sources::source_of;
 use super::splits;
 use super::table;
 use super::walk::{Faults, Walk, audio_files, has_extension};
 use super::words::listed;
 use crate::error::{Error, Result};
 use crate::files::text::Shared;
+
+/// A folder that is no class by its name.
+const NOISE: &str = "_background_noise_";
 
 /// What class folders hold.
 pub(super) struct Found {
@@ -27,8 +31,9 @@ pub(super) struct Found {
 /// The clips in class folders. Folders that are all called after folds or parts of a data set, as `train` and `test` or `fold1` to
 /// `fold10`, and hold folders of their own, are its folds, and those inside them its classes.
 pub(super) fn read(root: &Path) -> Result<Found> {
-    let Walk { files, unreadable } = audio_files(root)?;
+    let Walk { mut files, unreadable } = audio_files(root)?;
     let mut notes = Vec::new();
+    notes.extend(without_noise(&mut files));
     let parts = parts(&files, root)?;
     let of_folder = match &parts {
         None => BTreeMap::new(),
@@ -77,6 +82,18 @@ pub(super) fn read(root: &Path) -> Result<Found> {
         folds::assign(&mut clips, root)?;
     }
     Ok(Found { clips, unreadable, notes, folds_made })
+}
+
+/// Takes out what lies in the folder of noise that Speech Commands has beside its classes, to be mixed into them.
+fn without_noise(files: &mut Vec<String>) -> Option<String> {
+    let is_noise = |file: &String| file.split_once('/').is_some_and(|(top, _)| top == NOISE);
+    let n = files.iter().filter(|file| is_noise(file)).count();
+    files.retain(|file| !is_noise(file));
+    (n > 0).then(|| {
+        format!(
+            "{n} recordings in {NOISE} are noise to mix in and no class, as in Speech Commands, and are left out; rename the folder if it is one"
+        )
+    })
 }
 
 /// Top folders that are parts of a data set, with the class folders in them.
@@ -172,7 +189,7 @@ fn odd(root: &Path, files: &[String], in_parts: bool) -> Vec<String> {
     let tops: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
     let tops_on_disk = folders(root);
     let silent =
-        || tops_on_disk.iter().filter(|(name, _)| !tops.contains(name.as_str())).map(|(name, _)| name.as_str());
+        || tops_on_disk.iter().map(|(name, _)| name.as_str()).filter(|name| !tops.contains(name) && *name != NOISE);
     if silent().next().is_some() {
         notes.push(format!("folders without a recording that is read: {}", listed(silent())));
     }

@@ -10,7 +10,7 @@
 //!
 //! Where no source is given, a file named like an ESC-50 clip, `fold-source-take-target` (a fold from 1 to 5, a number, one
 //! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
-//! path without the extension.
+//! path without the extension. Where folds are made, further names are understood: see [`sources`].
 
 mod words;
 mod walk;
@@ -19,6 +19,7 @@ mod columns;
 mod labels;
 mod folds;
 mod joined;
+mod sources;
 mod splits;
 mod places;
 mod table;
@@ -104,7 +105,8 @@ impl Catalog {
         let name = folder_name(csv.parent().unwrap_or(Path::new("")));
         places::complete_names(&mut clips, audio_dir)?;
         let audio_dir = audio_dir.to_path_buf();
-        Ok((Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes, folds_made }, spans))
+        let catalog = Catalog { name, audio_dir, clips, unreadable: Vec::new(), notes, folds_made };
+        Ok((catalog.together_by_name()?, spans))
     }
 
     /// The same with what its files say against its table.
@@ -123,7 +125,8 @@ impl Catalog {
     /// [`Error::Io`] when a folder cannot be read; [`Error::Dataset`] when there are fewer than two classes or two sources.
     pub fn from_class_folders(root: &Path) -> Result<Self> {
         let folders::Found { clips, unreadable, notes, folds_made } = folders::read(root)?;
-        Ok(Catalog { name: folder_name(root), audio_dir: root.to_path_buf(), clips, unreadable, notes, folds_made })
+        let (name, audio_dir) = (folder_name(root), root.to_path_buf());
+        Catalog { name, audio_dir, clips, unreadable, notes, folds_made }.together_by_name()
     }
 
     /// Reads the data set in `root`, whichever layout it has.
@@ -204,6 +207,33 @@ impl Catalog {
             folds::assign(&mut self.clips, &self.audio_dir)?;
         }
         Ok(together)
+    }
+
+    /// The same with clips that their names say are of one recording or speaker in one fold, where folds are made here, and a note that says so.
+    fn together_by_name(mut self) -> Result<Self> {
+        if !self.folds_made {
+            return Ok(self);
+        }
+        let sources::Named { groups, ways } = sources::of_one(&self.clips);
+        let of = |groups: &[Vec<String>]| groups.iter().map(Vec::len).sum::<usize>();
+        let (n_named, n_sources) = (of(&groups), groups.len());
+        let together = self.keep_together(groups)?;
+        if n_named > 0 {
+            let apart = match n_named - of(&together) {
+                0 => String::new(),
+                n => format!("; {n} of them stay apart, for a class would have a single source"),
+            };
+            let ways = ways.join("; ");
+            self.notes.push(format!(
+                "{n_named} recordings are named as of {n_sources} sources, whose clips share a fold ({ways}){apart}"
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Clips in several folds that their names say are of one recording or speaker: how many, and the first that belong together.
+    pub(crate) fn apart_by_name(&self) -> Option<(usize, Vec<String>)> {
+        sources::across_folds(&self.clips)
     }
 
     /// The class names in the order of [`Clip::target`].

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path};
 
-use super::clip::{Clip, number_by_name, number_from_zero, source_of};
+use super::clip::{Clip, number_by_name, number_from_zero};
 use super::columns::{CATEGORY, COLUMNS, Columns, ESC10, FILENAME, FOLD, SOURCES, Spans, TARGET, ignored, unread};
 use super::folds;
 use super::labels::Cells;
+use super::sources::source_of;
 use super::splits;
 use super::walk::{audio_files, stem};
 use crate::error::{Error, Result};

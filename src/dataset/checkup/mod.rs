@@ -100,6 +100,20 @@ fn copied(catalog: &Catalog, copies: &[Copy]) -> Vec<Finding> {
             "Remove one of each pair, or give both the same name in a column `source` and leave out the column `fold`.",
         ));
     }
+    if let Some((n, group)) = catalog.apart_by_name() {
+        found.push(finding(
+            Severity::Serious,
+            format!(
+                "{n} recordings in other folds than some that they share a recording or speaker with by their names: {}",
+                named(group.iter().map(String::as_str))
+            ),
+            "The network is examined on what it was trained on, or as good as: the score flatters it.",
+            match catalog.folds_made {
+                true => "Add recordings of other occasions: a class would have a single source.",
+                false => "Leave out the folds: those made here keep such recordings together.",
+            },
+        ));
+    }
     if !labels.is_empty() {
         found.push(finding(
             Severity::Serious,
@@ -323,6 +337,19 @@ mod tests {
             ..sound()
         });
         assert_eq!(whats(&tell_tales(&catalog, &measured)), [""; 0]);
+    }
+
+    #[test]
+    fn clips_of_one_recording_by_their_names_in_several_folds_are_told() {
+        let found = |folds: [u32; 2]| {
+            let catalog =
+                catalog(&[("a_part1.wav", "bark", folds[0]), ("a_part2.wav", "bark", folds[1]), ("b.wav", "rain", 1)]);
+            copied(&catalog, &[])
+        };
+        assert_eq!(found([1, 1]), []);
+        let apart = found([1, 2]);
+        assert_eq!((apart.len(), apart[0].severity), (1, Severity::Serious));
+        assert!(apart[0].what.starts_with("2 recordings in other folds") && apart[0].what.contains("a_part2.wav"));
     }
 
     #[test]
