@@ -366,6 +366,24 @@ fn rows_lead_to_one_file_each_and_a_file_to_one_row() {
 }
 
 #[test]
+fn columns_that_may_say_what_belongs_together_are_told_where_nothing_else_does() {
+    let told = |header: &str, row: &str| {
+        let case = Case::new();
+        let root = case.sounds(&["s/1.wav", "s/2.wav", "s/3.wav", "s/4.wav"]);
+        let rows = (1..5).map(|n| format!("{n}.wav,{},{row}\n", ["owl", "rain"][n % 2])).collect::<String>();
+        case.write("s/list.csv", format!("filename,category,{header}\n{rows}"));
+        Catalog::open(&root).unwrap().notes.iter().any(|note| note.contains("may say which recordings belong together"))
+    };
+    for header in ["Speaker_ID", "client_id", "youtube id", "Original File Name", "session"] {
+        assert!(told(header, "x"), "{header}");
+    }
+    for header in ["age", "id", "place", "identification", "take_off"] {
+        assert!(!told(header, "x"), "{header}");
+    }
+    assert!(!told("speaker,source", "x,"));
+}
+
+#[test]
 fn what_a_table_leaves_unsaid_or_says_in_vain_is_told() {
     let case = Case::new();
     let root = case.sounds(&["s/rain/1.wav", "s/rain/2.wav", "s/owl/3.wav", "s/owl/4.wav", "s/dog/5.wav"]);
@@ -373,6 +391,7 @@ fn what_a_table_leaves_unsaid_or_says_in_vain_is_told() {
     case.write("s/list.csv", list);
     let catalog = acquire(&case.config(DataSource::Folder(root.clone()))).unwrap();
     noted(&catalog, "columns not read: set, speaker");
+    noted(&catalog, "speaker may say which recordings belong together, and the folds made here do not heed it");
     noted(
         &catalog,
         "labels are those of list.csv; 1 of 3 files lie in a folder called after another class, as rain/2.wav, which is owl",

@@ -32,6 +32,25 @@ const BEGINS: [&str; 10] =
 const ENDS: [&str; 10] =
     ["end", "ends", "endtime", "endtimes", "endsec", "endseconds", "offset", "offsets", "stop", "stoptime"];
 const LASTS: [&str; 5] = ["duration", "durations", "durationsec", "durationseconds", "length"];
+/// Columns that may say what was recorded at once or spoken by one, by the letters of their names without `id`, `name` and `file`.
+const ORIGINS: [&str; 15] = [
+    "speaker",
+    "client",
+    "subject",
+    "participant",
+    "patient",
+    "animal",
+    "individual",
+    "session",
+    "original",
+    "parent",
+    "video",
+    "youtube",
+    "yt",
+    "track",
+    "take",
+];
+
 /// Where each of [`COLUMNS`] stands in a table.
 pub(super) struct Columns(pub [Option<usize>; COLUMNS.len()]);
 
@@ -54,6 +73,26 @@ impl Columns {
     pub fn are_plural(&self, headers: &csv::StringRecord) -> bool {
         let header = self.0[CATEGORY].and_then(|place| headers.get(place)).unwrap_or_default();
         PLURAL.contains(&header.trim().to_lowercase().as_str())
+    }
+
+    /// Columns that may say what belongs together, of a table that does not say it in one that is read, in words.
+    pub fn may_tell_sources(&self, headers: &csv::StringRecord) -> Option<String> {
+        if SOURCES.iter().any(|column| self.has(*column)) {
+            return None;
+        }
+        let plain = |header: &str| {
+            let letters: String = header.to_lowercase().chars().filter(|c| c.is_alphabetic()).collect();
+            ["id", "name", "file"].iter().fold(letters, |name, end| name.strip_suffix(end).unwrap_or(&name).to_owned())
+        };
+        let of_origin = |header: &&str| ORIGINS.contains(&plain(header).as_str());
+        let headers = headers.iter().enumerate().filter(|(place, _)| !self.0.contains(&Some(*place)));
+        let found: Vec<&str> = headers.map(|(_, header)| header).filter(of_origin).collect();
+        (!found.is_empty()).then(|| {
+            format!(
+                "{} may say which recordings belong together, and the folds made here do not heed it: call such a column source",
+                listed(found)
+            )
+        })
     }
 
     /// Columns that were taken for others, in words.

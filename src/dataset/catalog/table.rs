@@ -217,6 +217,7 @@ pub(super) fn read(path: &Path, audio_dir: &Path, layout: Layout) -> Result<Foun
     }
     if !has_fold {
         folds::assign(&mut clips, path)?;
+        notes.extend(columns.may_tell_sources(&headers));
     }
     let spans = table.spans.map(|columns| RowSpans { columns, rows });
     Ok(Found { clips, notes, folds_made: !has_fold, spans })
