@@ -9,7 +9,7 @@ use crate::training::flat_weights::FlatWeights;
 
 /// How much of itself the momentum keeps, as in PyTorch's `torch.optim.Muon`.
 const MOMENTUM: f64 = 0.95;
-/// A step's root mean square over that of an evened-out matrix of any shape: as long as those that `AdamW` takes (Liu et al. 2025,
+/// The root mean square of a step's numbers for a step size of 1, about what `AdamW`'s have (Liu et al. 2025,
 /// <https://arxiv.org/abs/2502.16982>).
 const LENGTH: f64 = 0.2;
 /// Iterations of Newton and Schulz, and the polynomial of each, which brings singular values close to 1 fast rather than exactly (Jordan et al.
@@ -75,7 +75,7 @@ impl Muon {
     }
 }
 
-/// The matrix with all singular values near 1: between 0.7 and 1.2, but for those below a thousandth of its norm.
+/// The matrix with all singular values near 1: between 0.65 and 1.25, but for those below a hundredth of its norm.
 fn evened_out(matrix: &Tensor) -> Tensor {
     // The smaller product of both.
     let is_tall = matrix.size()[0] > matrix.size()[1];

@@ -10,7 +10,8 @@
 //!
 //! Where no source is given, a file named like an ESC-50 clip, `fold-source-take-target` (a fold from 1 to 5, a number, one
 //! capital letter, a number), belongs to the recording `source`; any other file is a recording of its own, named by its
-//! path without the extension. Where folds are made, further names are understood: see [`sources`].
+//! path without the extension. Where folds are made, clips that further names say are of one
+//! recording or speaker share a fold, as `SPEAKER_nohash_TAKE` or `rain_part3`.
 
 mod words;
 mod walk;

@@ -48,7 +48,9 @@ pub(crate) fn of_one(clips: &[Clip]) -> Named {
     }
     let mut named = Named { groups: Vec::new(), ways: Vec::new() };
     for (way, sources) in ways {
-        let of_several: Vec<Vec<&Clip>> = sources.into_values().filter(|group| group.len() > 1).collect();
+        // Two formats of one take are one source as it is.
+        let is_of_several = |group: &Vec<&Clip>| group.iter().any(|clip| clip.source != group[0].source);
+        let of_several: Vec<Vec<&Clip>> = sources.into_values().filter(is_of_several).collect();
         if let Some(first) = of_several.first() {
             named.ways.push(format!("{way}, as {}", listed(first.iter().map(|clip| clip.filename.as_str()))));
         }
@@ -211,6 +213,7 @@ mod tests {
         let mut given = clips(&["a_part1.wav", "a_part2.wav"]);
         given[1].source = "another day".into();
         assert!(of_one(&given).groups.is_empty());
+        assert_eq!(groups(&["rain/a_part1.wav", "rain/a_part1.flac"]), [[""; 0]; 0]);
     }
 
     #[test]
