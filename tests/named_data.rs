@@ -285,8 +285,29 @@ fn parts_of_a_data_set_never_become_its_classes() {
     assert_eq!((catalog.labels().len(), catalog.folds()), (2, vec![1, 2]));
     noted(&catalog, "1 recordings in _background_noise_ are noise to mix in and no class");
     let (_, case) = parts("train", "test", &[]);
+    case.write("s/testing_list.txt", "train/a/1.wav\n");
+    let catalog = Catalog::open(&case.path("s")).unwrap();
+    noted(&catalog, "lists that are not read, for folders say which part a recording is in: testing_list.txt");
+    let (_, case) = parts("train", "test", &[]);
     case.write("s/train/metadata.csv", "file_name,label\na/1.wav,owl\n");
     refused(Catalog::open(&case.path("s")), &["train/metadata.csv", "table of its own"]);
+}
+
+#[test]
+fn lists_as_of_speech_commands_are_folds() {
+    let case = Case::new();
+    let root = case.sounds(&["s/no/1.wav", "s/no/2.wav", "s/no/3.wav", "s/yes/1.wav", "s/yes/2.wav", "s/yes/3.wav"]);
+    case.write("s/testing_list.txt", "no/3.wav\nyes/3.wav\n");
+    case.write("s/validation_list.txt", "no/2.wav\nyes/2.wav\n");
+    let catalog = Catalog::open(&root).unwrap();
+    let folds: Vec<u32> = catalog.clips.iter().map(|clip| clip.fold).collect();
+    assert_eq!((folds, catalog.folds_made), (vec![1, 2, 3, 1, 2, 3], false));
+    noted(
+        &catalog,
+        "lists taken for folds: validation_list.txt is fold 2, testing_list.txt is fold 3, and what they do not name is fold 1",
+    );
+    case.write("s/validation_list.txt", "no/2.wav\nno/3.wav\n");
+    refused(Catalog::open(&root), &["no/3.wav in testing_list.txt and in validation_list.txt", "Take it out of one"]);
 }
 
 #[test]
@@ -301,7 +322,7 @@ fn folders_that_may_not_be_the_classes_are_told() {
     noted(&catalog, "folders normal, odd lie in each of id_0, id_2: these outer ones are the classes");
     noted(&catalog, "folders without a recording that is read: bird");
     noted(&catalog, "id_0/labels.csv lists recordings, and is not read");
-    noted(&catalog, "lists that are not read, so that folds are made without them: testing_list.txt");
+    noted(&catalog, "lists that are not read, for they do not split the recordings that are there: testing_list.txt");
     let case = Case::new();
     let root = case.sounds(&["s/dog/train/1.wav", "s/dog/test/1.wav", "s/cat/train/1.wav", "s/cat/test/1.wav"]);
     noted(&Catalog::open(&root).unwrap(), "folders test, train lie in each of cat, dog and are not read as folds");

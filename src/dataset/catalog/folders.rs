@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::clip::{Clip, number_by_name};
 use super::folds;
+use super::lists::{self, Lists};
 use super::sources::source_of;
 use super::splits;
 use super::table;
@@ -49,10 +50,19 @@ pub(super) fn read(root: &Path) -> Result<Found> {
         }
     };
     notes.extend(odd(root, &files, parts.is_some()));
+    let lists = match &parts {
+        None => lists::read(root, &files)?,
+        Some(_) => Lists { notes: lists::passed_over(root), ..Lists::default() },
+    };
+    notes.extend(lists.notes);
+    let are_listed = !lists.folds.is_empty();
     let mut shared = Shared::default();
     let clip = |filename: &String| {
         let (top, below) = filename.split_once('/')?;
-        let fold = of_folder.get(top).copied();
+        let fold = match are_listed {
+            true => Some(*lists.folds.get(filename)?),
+            false => of_folder.get(top).copied(),
+        };
         let category = match &parts {
             None => top,
             // What lies in a part without a class folder has no class.
@@ -77,7 +87,7 @@ pub(super) fn read(root: &Path) -> Result<Found> {
             next: "Put the audio files of each of two or more classes into a folder named after the class.".into(),
         });
     }
-    let folds_made = of_folder.is_empty();
+    let folds_made = of_folder.is_empty() && !are_listed;
     if folds_made {
         folds::assign(&mut clips, root)?;
     }
@@ -197,19 +207,6 @@ fn odd(root: &Path, files: &[String], in_parts: bool) -> Vec<String> {
         for table in tables_in(path) {
             notes.push(format!("{name}/{table} lists recordings, and is not read: labels are the folders' names"));
         }
-    }
-    let lists = fs::read_dir(root)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut lists: Vec<String> = lists.filter(|name| name.ends_with("_list.txt")).collect();
-    lists.sort();
-    if !lists.is_empty() {
-        notes.push(format!(
-            "lists that are not read, so that folds are made without them: {}",
-            listed(lists.iter().map(String::as_str))
-        ));
     }
     if !in_parts {
         notes.extend(inner_classes(files));

@@ -24,6 +24,7 @@ mod sources;
 mod splits;
 mod places;
 mod table;
+mod lists;
 mod folders;
 mod tables;
 mod doubts;

@@ -28,6 +28,11 @@ pub(crate) struct Named {
 /// (`SPEAKER_nohash_TAKE`), of UrbanSound8K (`RECORDING-CLASS-OCCURRENCE-SLICE`, where every name is one and the second number tells the class) and of
 /// programs that cut (`rain_part3`, `rain-chunk-03`).
 pub(crate) fn of_one(clips: &[Clip]) -> Named {
+    of_one_by(clips, |clip| without_extension(&clip.filename))
+}
+
+/// The same by another name of each clip.
+fn of_one_by<'a>(clips: &'a [Clip], name: impl Fn(&'a Clip) -> &'a str) -> Named {
     let of_itself = || clips.iter().filter(|clip| clip.source.as_str() == source_of(&clip.filename));
     let mut ways: [(&str, BTreeMap<&str, Vec<&Clip>>); 3] = [
         ("takes of one speaker", BTreeMap::new()),
@@ -36,7 +41,7 @@ pub(crate) fn of_one(clips: &[Clip]) -> Named {
     ];
     let are_slices = are_slices(clips);
     for clip in of_itself() {
-        let whole = without_extension(&clip.filename);
+        let whole = name(clip);
         let found = match (speaker(whole), whole_of_part(whole)) {
             (Some(speaker), _) => Some((0, speaker)),
             (None, Some(recording)) => Some((1, recording)),
@@ -134,13 +139,42 @@ pub(super) fn source_of(filename: &str) -> &str {
     }
 }
 
-/// Clips that their names say are of one, and that lie in several folds: how many, and the first group.
+/// Clips that their names say are of one, and that lie in several folds: how many, and the first group. Where each fold is a folder, parts of a
+/// recording are looked for across these folders.
 pub(crate) fn across_folds(clips: &[Clip]) -> Option<(usize, Vec<String>)> {
     let fold_of: BTreeMap<&str, u32> = clips.iter().map(|clip| (clip.filename.as_str(), clip.fold)).collect();
-    let folds = |group: &Vec<String>| group.iter().map(|name| fold_of[name.as_str()]).collect::<BTreeSet<_>>().len();
-    let apart: Vec<Vec<String>> = of_one(clips).groups.into_iter().filter(|group| folds(group) > 1).collect();
+    let are_folders = folds_are_folders(clips);
+    // One name in two folds: each fold counts anew, and its `1_part1` is of another recording.
+    let counts_anew = |group: &[String]| {
+        let mut first_of = BTreeMap::new();
+        group.iter().any(|name| {
+            let fold = fold_of[name.as_str()];
+            *first_of.entry(below(name, are_folders)).or_insert(fold) != fold
+        })
+    };
+    let folds = |group: &[String]| group.iter().map(|name| fold_of[name.as_str()]).collect::<BTreeSet<_>>().len();
+    let mut apart = of_one_by(clips, |clip| below(&clip.filename, are_folders)).groups;
+    apart.retain(|group| folds(group) > 1 && !(are_folders && counts_anew(group)));
     let n = apart.iter().map(Vec::len).sum();
     apart.into_iter().next().map(|first| (n, first))
+}
+
+/// The name of a file in the folder of its fold, if folds are folders.
+fn below(filename: &str, are_folders: bool) -> &str {
+    let whole = without_extension(filename);
+    whole.split_once('/').filter(|_| are_folders).map_or(whole, |(_, below)| below)
+}
+
+/// Whether each fold is a folder of its own, which is no class.
+fn folds_are_folders(clips: &[Clip]) -> bool {
+    let mut folds = BTreeMap::new();
+    for clip in clips {
+        let top = clip.filename.split_once('/').map(|(top, _)| top).filter(|top| clip.category != *top);
+        if top.is_none_or(|top| *folds.entry(top).or_insert(clip.fold) != clip.fold) {
+            return false;
+        }
+    }
+    folds.values().collect::<BTreeSet<_>>().len() == folds.len()
 }
 
 #[cfg(test)]
@@ -223,5 +257,27 @@ mod tests {
         given[3].fold = 2;
         let group = vec!["x/b_part1.wav".to_owned(), "x/b_part2.wav".to_owned()];
         assert_eq!(across_folds(&given), Some((2, group)));
+    }
+
+    #[test]
+    fn what_lies_in_several_folders_that_are_folds_is_told() {
+        let told = |names: &[&str]| {
+            let mut given = clips(names);
+            for clip in &mut given {
+                let (fold, below) = clip.filename.split_once('/').unwrap();
+                (clip.fold, clip.category) =
+                    (if fold == "train" { 1 } else { 2 }, below.split('/').next().unwrap().into());
+            }
+            across_folds(&given)
+        };
+        let apart = ["train/dog/a_part1.wav", "test/dog/a_part2.wav"];
+        let beside = ["train/dog/b_part1.wav", "test/cat/b_part2.wav", "test/dog/c.wav"];
+        assert_eq!(told(&[&apart[..], &beside].concat()), Some((2, apart.map(String::from).to_vec())));
+        assert_eq!(told(&beside), None);
+        // The test set counts from 1 again.
+        assert_eq!(told(&["train/dog/1_part1.wav", "train/dog/1_part2.wav", "test/dog/1_part1.wav"]), None);
+        // Takes of a speaker are told by their names alone, as they are elsewhere.
+        let takes = ["train/yes/0a7c_nohash_0.wav", "test/no/0a7c_nohash_0.wav"];
+        assert_eq!(told(&takes), Some((2, takes.map(String::from).to_vec())));
     }
 }

@@ -67,6 +67,11 @@ pub(super) fn is_split(name: &str) -> bool {
     PARTS.iter().any(|names| names.contains(&&*plain)) || NUMBERED[..2].contains(&&*plain)
 }
 
+/// Whether a part of a data set by this name is the one to train on.
+pub(super) fn is_trained_on(name: &str) -> bool {
+    PARTS[0].contains(&name)
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Number,
