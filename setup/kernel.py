@@ -44,7 +44,13 @@ def build_environment(libtorch: Path) -> dict[str, str]:
         "RUSTFLAGS": "-Cprefer-dynamic",
         "CARGO_TARGET_DIR": str(CRATE / "target"),
         "CARGO_BUILD_TARGET": host(),
+        "GOMP_SPINCOUNT": spin_count(),
     }
+
+
+def spin_count() -> str:
+    """What whoever calls the set-up has decided, else ours."""
+    return os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def add_rust_sources(clock: Clock) -> None:
@@ -117,7 +123,7 @@ def write_kernelspec(libtorch: Path) -> None:
             "LIBTORCH": str(libtorch),
             # Settings of evcxr under the home folder would change what this project's kernel builds.
             "EVCXR_CONFIG_DIR": str(TOOLS / "evcxr"),
-            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT),
+            "GOMP_SPINCOUNT": spin_count(),
             # For the kernel's analyser alone: the kernel builds with flags of its own. What it does is told in Cargo.toml.
             "RUSTFLAGS": "--cfg types_only",
         },

@@ -24,8 +24,6 @@ def study(clock: Clock, libtorch: Path, command: str, *further: str) -> None:
     What was computed before is not computed again; `make clean` forgets it.
     """
     env = {**kernel.build_environment(libtorch), "DATASET": DATASET, "DATA_DIR": str(DATA)}
-    # Why the threads of libtorch spin for so long and no longer is told beside the kernel's own setting.
-    env["GOMP_SPINCOUNT"] = kernel.SPIN_COUNT
     with contextlib.ExitStack() as stack:
         if DATASET == "esc10" and os.environ.get("ESC10_DIR"):
             env["ESC50_URL"] = stack.enter_context(esc10.served(clock, esc10.packing_script()))
@@ -59,7 +57,7 @@ def unknown(clock: Clock, libtorch: Path) -> None:
 
 def on_sets(clock: Clock, libtorch: Path, example: str, commands: list[list[str]]) -> None:
     """The sets made from the recordings of ESC10_DIR, and an example's commands on them."""
-    env = {**kernel.build_environment(libtorch), "GOMP_SPINCOUNT": kernel.SPIN_COUNT}
+    env = kernel.build_environment(libtorch)
     program = ["cargo", "run", "-q", *kernel.BUILD, "--example"]
     with clock.step("own data: the sets"):
         run([*program, "own_data", "--", "make", esc10.packing_script().parent], env=env)

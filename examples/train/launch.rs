@@ -8,8 +8,25 @@ use std::time::{Duration, Instant};
 
 use crate::follow::STOPS_WITH_INPUT;
 
+/// How long libtorch's threads spin before they sleep, as in the notebook's kernel. The default (300,000 turns) makes training many times slower
+/// beside other work on the same cores; sleeping at once halves its speed on cores of its own. It is read before a program begins.
+const SPIN: (&str, &str) = ("GOMP_SPINCOUNT", "10000");
 /// How long the others have to tell what they know, once one has failed.
 const LAST_WORDS: Duration = Duration::from_secs(8);
+
+/// Begins this program again, with threads that soon sleep, unless whoever started it has decided how they wait. Elsewhere than on Unix it goes on as
+/// it is.
+pub fn begin_with_short_spins() {
+    let is_decided = [SPIN.0, "OMP_WAIT_POLICY"].iter().any(|variable| std::env::var_os(variable).is_some());
+    #[cfg(unix)]
+    if let (false, Ok(program)) = (is_decided, std::env::current_exe()) {
+        use std::os::unix::process::CommandExt;
+        // Comes back where that fails.
+        let _ = Command::new(program).args(std::env::args_os().skip(1)).env(SPIN.0, SPIN.1).exec();
+    }
+    #[cfg(not(unix))]
+    let _ = is_decided;
+}
 
 /// Starts this program so many times with its own arguments, and waits. Where this process ends, so do they.
 pub fn processes(n: usize) -> Result<(), String> {

@@ -60,7 +60,7 @@ pub(super) fn read(root: &Path) -> Result<Found> {
     let clip = |filename: &String| {
         let (top, below) = filename.split_once('/')?;
         let fold = match are_listed {
-            true => Some(*lists.folds.get(filename)?),
+            true => Some(*lists.folds.get(filename.as_str())?),
             false => of_folder.get(top).copied(),
         };
         let category = match &parts {

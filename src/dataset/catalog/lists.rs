@@ -11,14 +11,16 @@ use crate::error::{Error, Result};
 
 /// What the name of a list ends with.
 const ENDING: &str = "_list.txt";
+/// Bytes of the longest list that is read: more paths than a folder of class folders is used with.
+const LONGEST: u64 = 1 << 28;
 /// The part of a data set that needs no list.
 const REST: &str = "train";
 
 /// What lists say.
 #[derive(Default)]
-pub(super) struct Lists {
+pub(super) struct Lists<'a> {
     /// The fold of each file; empty where no lists are read.
-    pub folds: HashMap<String, u32>,
+    pub folds: HashMap<&'a str, u32>,
     pub notes: Vec<String>,
 }
 
@@ -32,7 +34,7 @@ struct List<'a> {
 }
 
 /// The folds that lists in `root` give to `files`. Lists that do not split them are named.
-pub(super) fn read(root: &Path, files: &[String]) -> Result<Lists> {
+pub(super) fn read<'a>(root: &Path, files: &'a [String]) -> Result<Lists<'a>> {
     let names = names(root);
     if names.is_empty() {
         return Ok(Lists::default());
@@ -55,11 +57,8 @@ pub(super) fn read(root: &Path, files: &[String]) -> Result<Lists> {
     let rest = (n_rest > 0 && !has_train).then_some(REST);
     parts.extend(rest);
     let Some(fold_of) = splits::numbered(&parts).filter(|folds| folds.len() > 1) else { return Ok(unread()) };
-    let of_file = |file: &String| {
-        let part = part_of.get(file.as_str()).copied().or(rest)?;
-        Some((file.clone(), fold_of[part]))
-    };
-    let folds = files.iter().filter_map(of_file).collect();
+    let of_file = |file: &'a str| Some((file, fold_of[part_of.get(file).copied().or(rest)?]));
+    let folds = files.iter().map(String::as_str).filter_map(of_file).collect();
     let by_list: BTreeMap<&str, u32> =
         lists.iter().map(|list| (list.name.as_str(), fold_of[list.part.as_str()])).collect();
     let mut note = format!("lists taken for folds: {}", splits::describe(&by_list));
@@ -99,7 +98,10 @@ fn names(root: &Path) -> Vec<String> {
 /// A list whose name says which part of the data set it lists, and that is text.
 fn of_name<'a>(root: &Path, name: &str, files: &'a [String]) -> Option<List<'a>> {
     let part = name.strip_suffix(ENDING).filter(|part| splits::is_split(part))?.to_lowercase();
-    let text = fs::read_to_string(root.join(name)).ok()?;
+    let path = root.join(name);
+    // A pipe would be waited for.
+    fs::metadata(&path).ok().filter(|held| held.is_file() && held.len() <= LONGEST)?;
+    let text = fs::read_to_string(path).ok()?;
     let mut list = List { name: name.to_owned(), part, files: HashSet::new(), missing: (0, None) };
     for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty()) {
         let path = line.replace('\\', "/");
@@ -144,17 +146,23 @@ mod tests {
 
     const FILES: [&str; 5] = ["no/1.wav", "no/2.wav", "yes/1.wav", "yes/2.wav", "yes/3.wav"];
 
-    fn read_with(lists: &[(&str, &str)]) -> Result<Lists> {
+    /// The fold of each of the files, and the notes.
+    fn read_with(lists: &[(&str, &str)]) -> Result<(Vec<Option<u32>>, Vec<String>)> {
         let folder = TempDir::new().unwrap();
         for (name, text) in lists {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        read(folder.path(), &FILES.map(String::from))
+        let files = FILES.map(String::from);
+        let Lists { folds, notes } = read(folder.path(), &files)?;
+        Ok((FILES.iter().map(|file| folds.get(file).copied()).collect(), notes))
     }
 
     fn folds(lists: &[(&str, &str)]) -> Vec<Option<u32>> {
-        let read = read_with(lists).unwrap();
-        FILES.iter().map(|file| read.folds.get(*file).copied()).collect()
+        read_with(lists).unwrap().0
+    }
+
+    fn notes(lists: &[(&str, &str)]) -> Vec<String> {
+        read_with(lists).unwrap().1
     }
 
     #[test]
@@ -163,20 +171,17 @@ mod tests {
             [("testing_list.txt", "no/1.wav\nyes/1.wav\n"), ("validation_list.txt", "\u{feff}.\\yes\\2.wav\r\n\r\n")];
         assert_eq!(folds(&lists), [3, 1, 3, 2, 1].map(Some));
         let note = "lists taken for folds: validation_list.txt is fold 2, testing_list.txt is fold 3, and what they do not name is fold 1";
-        assert_eq!(read_with(&lists).unwrap().notes, [note]);
+        assert_eq!(notes(&lists), [note]);
         assert_eq!(folds(&lists[..1]), [2, 1, 2, 1, 1].map(Some));
         let moved = [("testing_list.txt", "no/1.wav\nno/9.wav\nno/8.wav\n")];
-        assert_eq!(
-            read_with(&moved).unwrap().notes[1],
-            "2 lines of testing_list.txt name no recording that is there, as no/9.wav"
-        );
+        assert_eq!(notes(&moved)[1], "2 lines of testing_list.txt name no recording that is there, as no/9.wav");
     }
 
     #[test]
     fn beside_a_list_of_what_is_trained_on_others_are_left_out_and_counted() {
         let lists = [("train_list.txt", "no/1.wav\nyes/1.wav"), ("test_list.txt", "no/2.wav\nyes/2.wav")];
         assert_eq!(folds(&lists), [Some(1), Some(2), Some(1), Some(2), None]);
-        assert!(read_with(&lists).unwrap().notes[0].ends_with("; 1 recordings that none of them names are left out"));
+        assert!(notes(&lists)[0].ends_with("; 1 recordings that none of them names are left out"));
         let numbered =
             [("fold1_list.txt", "no/1.wav\nyes/1.wav\nyes/3.wav"), ("fold2_list.txt", "no/2.wav\nyes/2.wav")];
         assert_eq!(folds(&numbered), [1, 2, 1, 2, 1].map(Some));
@@ -193,16 +198,16 @@ mod tests {
             &[("fold1_list.txt", "no/1.wav"), ("fold2_list.txt", "no/2.wav")],
             &[("test_list.txt", "no/1.wav"), ("testing_list.txt", "no/2.wav")],
         ] {
-            let read = read_with(lists).unwrap();
-            assert!(read.folds.is_empty() && read.notes[0].starts_with("lists that are not read"), "{lists:?}");
+            assert_eq!(folds(lists), [None; 5], "{lists:?}");
+            assert!(notes(lists)[0].starts_with("lists that are not read"), "{lists:?}");
         }
-        assert!(read_with(&[]).unwrap().notes.is_empty());
+        assert!(notes(&[]).is_empty());
     }
 
     #[test]
     fn a_recording_in_two_lists_is_refused() {
         let refused = read_with(&[("testing_list.txt", "no/1.wav"), ("validation_list.txt", "no/1.wav\nno/2.wav")]);
-        let words = refused.err().expect("refused").to_string();
+        let words = refused.unwrap_err().to_string();
         assert!(words.contains("no/1.wav in testing_list.txt and in validation_list.txt"), "{words}");
     }
 }
