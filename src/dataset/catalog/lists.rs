@@ -1,7 +1,7 @@
 //! Lists of recordings beside class folders that split a data set, as Speech Commands has them: `validation_list.txt` and `testing_list.txt`,
 //! a path a line; what they do not name is trained on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(super) struct Lists<'a> {
 struct List<'a> {
     name: String,
     part: String,
-    files: HashSet<&'a str>,
+    files: BTreeSet<&'a str>,
     /// Lines that name none, with the first.
     missing: (usize, Option<String>),
 }
@@ -102,7 +102,7 @@ fn of_name<'a>(root: &Path, name: &str, files: &'a [String]) -> Option<List<'a>>
     // A pipe would be waited for.
     fs::metadata(&path).ok().filter(|held| held.is_file() && held.len() <= LONGEST)?;
     let text = fs::read_to_string(path).ok()?;
-    let mut list = List { name: name.to_owned(), part, files: HashSet::new(), missing: (0, None) };
+    let mut list = List { name: name.to_owned(), part, files: BTreeSet::new(), missing: (0, None) };
     for line in text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty()) {
         let path = line.replace('\\', "/");
         let path = path.trim_start_matches("./");
@@ -128,8 +128,7 @@ fn refuse_twice_listed(root: &Path, lists: &[List]) -> Result<()> {
                     expected: "lists that name each recording once".into(),
                     found: format!("{file} in {other} and in {}", list.name),
                     next: format!(
-                        "Take it out of one of them, or move the lists away: folds are made where there are none. \
-                                   Lists are called after a part of the data set, as validation{ENDING}."
+                        "Take it out of one of them, or move the lists (…{ENDING}) away: folds are made where there are none."
                     ),
                 });
             }
