@@ -146,11 +146,13 @@ pub(crate) fn across_folds(clips: &[Clip]) -> Option<(usize, Vec<String>)> {
     let are_folders = folds_are_folders(clips);
     // One name in two folds: each fold counts anew, and its `1_part1` is of another recording.
     let counts_anew = |group: &[String]| {
+        let is_speaker = group.iter().any(|name| speaker(below(name, are_folders)).is_some());
         let mut first_of = BTreeMap::new();
-        group.iter().any(|name| {
-            let fold = fold_of[name.as_str()];
-            *first_of.entry(below(name, are_folders)).or_insert(fold) != fold
-        })
+        !is_speaker
+            && group.iter().any(|name| {
+                let fold = fold_of[name.as_str()];
+                *first_of.entry(below(name, are_folders)).or_insert(fold) != fold
+            })
     };
     let folds = |group: &[String]| group.iter().map(|name| fold_of[name.as_str()]).collect::<BTreeSet<_>>().len();
     let mut apart = of_one_by(clips, |clip| below(&clip.filename, are_folders)).groups;
@@ -279,5 +281,7 @@ mod tests {
         // Takes of a speaker are told by their names alone, as they are elsewhere.
         let takes = ["train/yes/0a7c_nohash_0.wav", "test/no/0a7c_nohash_0.wav"];
         assert_eq!(told(&takes), Some((2, takes.map(String::from).to_vec())));
+        let same = ["train/yes/0a7c_nohash_0.wav", "test/yes/0a7c_nohash_0.wav"];
+        assert_eq!(told(&same), Some((2, same.map(String::from).to_vec())));
     }
 }
