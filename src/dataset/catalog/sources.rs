@@ -144,11 +144,12 @@ pub(super) fn source_of(filename: &str) -> &str {
 pub(crate) fn across_folds(clips: &[Clip]) -> Option<(usize, Vec<String>)> {
     let fold_of: BTreeMap<&str, u32> = clips.iter().map(|clip| (clip.filename.as_str(), clip.fold)).collect();
     let are_folders = folds_are_folders(clips);
-    // One name in two folds: each fold counts anew, and its `1_part1` is of another recording.
+    // One name in two folds: each fold counts anew, and its `1_part1` is of another recording. Speakers and slices of a recording are called by what
+    // is theirs everywhere.
     let counts_anew = |group: &[String]| {
-        let is_speaker = group.iter().any(|name| speaker(below(name, are_folders)).is_some());
+        let are_parts = group.iter().all(|name| whole_of_part(below(name, are_folders)).is_some());
         let mut first_of = BTreeMap::new();
-        !is_speaker
+        are_parts
             && group.iter().any(|name| {
                 let fold = fold_of[name.as_str()];
                 *first_of.entry(below(name, are_folders)).or_insert(fold) != fold
@@ -283,5 +284,22 @@ mod tests {
         assert_eq!(told(&takes), Some((2, takes.map(String::from).to_vec())));
         let same = ["train/yes/0a7c_nohash_0.wav", "test/yes/0a7c_nohash_0.wav"];
         assert_eq!(told(&same), Some((2, same.map(String::from).to_vec())));
+    }
+
+    #[test]
+    fn a_slice_in_two_folders_that_are_folds_is_told_also_under_one_name() {
+        let slices = |last: &str| {
+            let names = ["fold1/7061-3-0-0.wav", "fold1/7383-3-0-0.wav", "fold1/24074-3-0-3.wav", last];
+            let mut given = clips(&names);
+            for clip in &mut given {
+                clip.fold = if clip.filename.starts_with("fold1") { 1 } else { 2 };
+                clip.category = "siren".into();
+            }
+            across_folds(&given)
+        };
+        assert_eq!(slices("fold2/74507-3-0-0.wav"), None);
+        for last in ["fold2/7383-3-0-1.wav", "fold2/7383-3-0-0.wav"] {
+            assert_eq!(slices(last), Some((2, vec!["fold1/7383-3-0-0.wav".into(), last.into()])));
+        }
     }
 }
