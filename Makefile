@@ -8,7 +8,7 @@ PREPARE = @command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) setup/prepare.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds curve inner-folds ablation first-recipe check-released bench check-gpu bench-notebook bench-kernel-starts setup fmt clean
+.PHONY: help run test test-browser test-export lab notebook page-runtime run-esc10 own-data unknown five-folds curve inner-folds pretrain ablation first-recipe check-released bench check-gpu bench-notebook bench-kernel-starts setup fmt clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ curve: ## Accuracy over training time: every fold with the recipes that RECIPES 
 
 inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (half an hour for each 180 epochs)
 	$(PREPARE) inner-folds
+
+pretrain: ## Make what networks may start from again, by sounds made by formulas, in data/models (a quarter of an hour)
+	$(PREPARE) pretrain
 
 ablation: ## The good preset's first version without each of its ingredients, on the fold that choices are scored on (an hour)
 	$(PREPARE) ablation

@@ -7,7 +7,9 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use audio_transformer::config::{Config, DataConfig, DataSource, DeviceChoice, Preset, TinyAstConfig, TrainConfig};
+use audio_transformer::config::{
+    Config, DataConfig, DataSource, DeviceChoice, OptimizerChoice, Preset, TinyAstConfig, TrainConfig,
+};
 use audio_transformer::internals::dataset::demo::{self, Recipe};
 use audio_transformer::internals::dataset::metadata::FeatureSettings;
 use audio_transformer::internals::dataset::preprocess::preprocess;
@@ -181,11 +183,13 @@ fn device() -> Result<Device, Box<dyn Error>> {
     Ok(device::select(if is_cuda { DeviceChoice::Cuda } else { DeviceChoice::Cpu })?)
 }
 
-/// A preset's training, the good one's in batches of 64.
+/// A preset's training, the good one's in batches of 64 and, as its peer, by AdamW.
 fn training(preset: Preset) -> TrainConfig {
     match preset {
         Preset::Quick => preset.train(),
-        Preset::Good | Preset::Fitted => TrainConfig { batch_size: 64, ..preset.train() },
+        Preset::Good | Preset::Fitted => {
+            TrainConfig { batch_size: 64, optimizer: OptimizerChoice::AdamW, ..preset.train() }
+        }
     }
 }
 

@@ -35,7 +35,7 @@ def inner(clock: Clock, libtorch: Path) -> None:
     """The recipes that RECIPES names, compared on inner folds, the first with each of the others."""
     recipes = os.environ.get("RECIPES", "").split()
     if not recipes:
-        raise SetupError('RECIPES names none, as in RECIPES="good:180 slim:300 good:90+good:90@1".')
+        raise SetupError('RECIPES names none, as in RECIPES="wide:180 slim:300 wide:90+wide:90@1".')
     study(clock, libtorch, "inner", *recipes)
 
 
@@ -47,7 +47,7 @@ def curve(clock: Clock, libtorch: Path) -> None:
 def own_data(clock: Clock, libtorch: Path) -> None:
     """`examples/own_data`: the sets, each by the notebook's former default and by settings that fit, and these beside settings by hand."""
     runs = [["run", name, recipe] for name in OWN_SETS for recipe in ("quick", "fitted")]
-    on_sets(clock, libtorch, "own_data", [*runs, ["table"], ["by-hand"]])
+    on_sets(clock, libtorch, "own_data", [*runs, ["table"], ["starts"], ["by-hand"]])
 
 
 def unknown(clock: Clock, libtorch: Path) -> None:

@@ -147,7 +147,7 @@ pub use transfer::{
 pub mod prelude {
     pub use crate::config::{
         AugmentConfig, ClipConfig, Config, DataConfig, DataSource, DeviceChoice, LongClips, Mix, OptimizerChoice,
-        Pooling, Preset, Schedule, Stem, TinyAstConfig, TrainConfig, View,
+        Pooling, Preset, Schedule, Start, Stem, TinyAstConfig, TrainConfig, View,
     };
     pub use crate::dataset::acquire::{acquire, open_catalog};
     pub use crate::dataset::checkup::checkup;

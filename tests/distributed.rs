@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, OptimizerChoice, Preset, TinyAstConfig,
+    AugmentConfig, Config, DataConfig, DataSource, DeviceChoice, Mix, OptimizerChoice, Preset, Start, TinyAstConfig,
     TrainConfig,
 };
 use audio_transformer::internals::results::cross_validate::{of_fold, result_path};
@@ -145,6 +145,7 @@ fn one_two_and_four_processes_train_to_the_very_same_weights() {
             epochs: 1,
             batch_size: 8,
             clips_at_once: Some(2),
+            start: Start::Fresh,
             optimizer: OptimizerChoice::Muon,
             max_clips: 20,
             device: DeviceChoice::Cpu,

@@ -82,7 +82,7 @@ fn a_damaged_or_strange_file_is_refused_by_name() {
         bytes[place..place + word.len()].copy_from_slice(other.as_bytes());
         bytes
     };
-    refused(&with(r#""embed_dim":128"#, r#""embed_dim":120"#), "an embedding of another size");
+    refused(&with(r#""embed_dim":96"#, r#""embed_dim":92"#), "an embedding of another size");
     refused(&with(r#""n_mels":64"#, r#""n_mels":32"#), "other features");
     refused(&with("audio_transformer", "audio_transformed"), "another's network");
     refused(&with(r#""distances""#, r#""distancez""#), "nothing to compare with");

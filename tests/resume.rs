@@ -14,7 +14,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use audio_transformer::config::{
-    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, OptimizerChoice, Pooling, Preset, Schedule, Stem,
+    AugmentConfig, Config, DataConfig, DeviceChoice, Mix, OptimizerChoice, Pooling, Preset, Schedule, Start, Stem,
     TinyAstConfig, TrainConfig, View,
 };
 use audio_transformer::internals::dataset::acquire;
@@ -54,6 +54,8 @@ fn config(run: &str) -> Config {
         train: TrainConfig {
             epochs: 12,
             batch_size: 6,
+            start: Start::Fresh,
+            optimizer: OptimizerChoice::AdamW,
             schedule: Schedule::Cosine { warmup_steps: 10 },
             augment: AugmentConfig {
                 mix: Mix::BetweenClass,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use audio_transformer::audio::{Waveform, write_wav};
-use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips, Preset, TrainConfig};
+use audio_transformer::config::{ClipConfig, Config, DataConfig, DataSource, LongClips, Preset, Start, TrainConfig};
 use audio_transformer::internals::dataset::preprocess::preprocess_with;
 use audio_transformer::{Dataset, Error, preprocess, preprocess_part, train};
 
@@ -257,7 +257,7 @@ fn training_from_disk_gives_the_same_bits_as_from_memory() {
             config.model.depth = 1;
             config.model.num_heads = 2;
             config.train = TrainConfig { epochs: 2, memory_mb, loader_threads, ..config.train };
-            config.train.batch_size = 8;
+            (config.train.batch_size, config.train.start) = (8, Start::Fresh);
             fs::read(train(&config).unwrap().checkpoint).unwrap()
         };
         let in_memory = weights(4096, 0);

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use audio_transformer::config::{Config, DeviceChoice};
 use audio_transformer::internals::training::paths::checkpoint_path;
-use audio_transformer::{Dataset, Evaluation, Interval, acquire, evaluate, preprocess, train};
+use audio_transformer::{Dataset, Evaluation, acquire, evaluate, preprocess, train};
 
 use crate::jobs::{Job, run_all};
+use crate::scores::{beside, share};
 use crate::{HOME, Outcome, settings};
 
 /// What the crate proposes.
@@ -188,35 +189,4 @@ fn row(course: Course, tried: &str, fitted: &Evaluation, (best, by_hand): (&str,
         reliability.ece,
         reliability.ece_by_chance,
     ))
-}
-
-/// The share of right answers, with its interval.
-fn share(evaluation: &Evaluation) -> String {
-    let clips = evaluation.clips.iter();
-    let interval =
-        Interval::clustered(clips.map(|clip| (recording(&clip.filename), f64::from(u8::from(clip.is_right())))));
-    format!("{:.1} % ({:.1} to {:.1})", 100.0 * evaluation.accuracy(), 100.0 * interval.low, 100.0 * interval.high)
-}
-
-/// One's accuracy over the other's, their difference, and its 95 % interval over recordings that both were scored on.
-fn beside(one: &Evaluation, other: &Evaluation) -> Outcome<(f64, f64, Interval)> {
-    let right = |evaluation: &Evaluation| -> std::collections::BTreeMap<String, f64> {
-        evaluation.clips.iter().map(|clip| (clip.filename.clone(), f64::from(u8::from(clip.is_right())))).collect()
-    };
-    let (of_one, of_other) = (right(one), right(other));
-    if !of_one.keys().eq(of_other.keys()) {
-        return Err("two settings were scored on different clips".into());
-    }
-    let by = of_one.iter().zip(of_other.values()).map(|((name, one), other)| (recording(name), one - other));
-    let within = Interval::clustered(by);
-    Ok((one.accuracy() / other.accuracy(), one.accuracy() - other.accuracy(), within))
-}
-
-/// The recording that a clip was cut from where its name says so as ESC-50's do, fold-recording-take-class; else the clip.
-fn recording(filename: &str) -> &str {
-    let stem = filename.rsplit('/').next().unwrap_or(filename);
-    match stem.split('-').collect::<Vec<_>>()[..] {
-        [_, recording, _, _] => recording,
-        _ => filename,
-    }
 }

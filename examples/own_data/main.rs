@@ -5,6 +5,7 @@
 //!                                    SECONDS,HOP,N_FFT,FRAMES
 //! own_data look SET                  what the check-up finds, and the settings that are proposed
 //! own_data table                     every result so far
+//! own_data starts [SET ...]          the fitted settings from random weights and from sounds made by formulas, on a fold that is not held out
 //! own_data by-hand [SET ...]         the fitted settings beside the best of some by hand, all folds (an hour and a half of two cores)
 //!
 //! `MINUTES`, `EPOCHS` and `BALANCE` in the environment stand in for `train.minutes`, `train.epochs` and `train.balance`. With `EPOCHS`
@@ -15,7 +16,9 @@
 mod by_hand;
 #[path = "../study/jobs.rs"]
 mod jobs;
+mod scores;
 mod sets;
+mod starts;
 
 use std::error::Error;
 use std::fs;
@@ -40,9 +43,14 @@ fn main() -> Outcome {
         ["look", set] => look(set),
         ["table"] => table(),
         ["by-hand", ref names @ ..] => by_hand::compare(names),
+        ["starts", ref names @ ..] => starts::compare(names),
+        ["starts-run", set, start, epochs] => starts::run(set, start, epochs.parse()?),
         ["by-hand-run", set, recipe, fold, epochs] => by_hand::run(set, recipe, fold.parse()?, epochs.parse()?),
-        _ => Err("usage: own_data make ESC10_DIR | run SET quick|fitted|SECONDS,HOP,N_FFT,FRAMES [FOLD] | look SET | table | by-hand [SET ...]"
-            .into()),
+        _ => Err(
+            "usage: own_data make ESC10_DIR | run SET quick|fitted|SECONDS,HOP,N_FFT,FRAMES [FOLD] | look SET | table \
+             | starts [SET ...] | by-hand [SET ...]"
+                .into(),
+        ),
     }
 }
 

@@ -28,7 +28,7 @@ struct Member {
     seed: u64,
 }
 
-/// What is compared, as it was named: `good`, `good@1`, or the mean of several, `good+fine@1`.
+/// What is compared, as it was named: `good`, `good@1`, or the mean of several, `good+wide@1`.
 struct Candidate {
     name: String,
     members: Vec<Member>,
@@ -279,9 +279,9 @@ mod tests {
 
     #[test]
     fn several_recipes_with_a_plus_between_them_are_one_candidate() {
-        let parsed = Candidate::parse("good:90+fine@3").unwrap();
+        let parsed = Candidate::parse("wide:90+fine@3").unwrap();
         let members: Vec<_> = parsed.members.iter().map(|one| (one.recipe.as_str(), one.seed)).collect();
-        assert_eq!(members, [("good:90", 0), ("fine", 3)]);
-        assert!(recipe("good:90").unwrap().train.epochs == 90 && recipe("none").is_err());
+        assert_eq!(members, [("wide:90", 0), ("fine", 3)]);
+        assert!(recipe("wide:90").unwrap().train.epochs == 90 && recipe("none").is_err());
     }
 }

@@ -8,6 +8,7 @@ use audio_transformer::config::{Config, DataSource, TinyAstConfig, TrainConfig};
 use audio_transformer::internals::files;
 use audio_transformer::internals::results::metrics::ScoredClip;
 use audio_transformer::internals::training::paths::checkpoint_path;
+use audio_transformer::internals::training::start;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -113,7 +114,10 @@ fn path_of_run(config: &Config) -> PathBuf {
 fn of_data(config: &Config) -> Outcome<String> {
     let clips = Dataset::open(config)?.clips;
     let names: Vec<_> = clips.iter().map(|clip| (clip.filename.to_string(), clip.fold)).collect();
-    Ok(format!("{:016x}", xxh3_64(&serde_json::to_vec(&(names, &config.clip, &config.features))?)))
+    let mut told = serde_json::to_vec(&(names, &config.clip, &config.features))?;
+    // Weights to start from that are made anew make another run.
+    told.extend(start::fingerprint(config.train.start).unwrap_or_default().bytes());
+    Ok(format!("{:016x}", xxh3_64(&told)))
 }
 
 #[cfg(test)]

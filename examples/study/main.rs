@@ -6,6 +6,7 @@
 //! study curve NAME:EPOCHS ... the same with other recipes or numbers of epochs, and what accuracy each time of training buys
 //! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
+//! study pretrain [CLASSES]    what networks may start from: makes sounds of so many classes by formulas and learns to tell them apart
 //! study inner RECIPE ...      recipes compared without a look at the folds that will judge them, the first with each of the others; RECIPE is
 //!                             NAME, NAME@SEED, or several with + between them whose probabilities are averaged
 //! study release [SEED ...]    the network of the first seed that held out fold 1, whatever it scored, with what was measured
@@ -19,9 +20,11 @@
 //! run that was stopped goes on from its last epoch, and a finished one is not repeated.
 
 mod curve;
+mod formulas;
 mod inner;
 mod jobs;
 mod kept;
+mod pretrain;
 mod recipes;
 mod tables;
 
@@ -65,13 +68,15 @@ fn main() -> Outcome {
         ["release", given @ ..] => release_first(&seeds(given)?),
         ["tell"] => tell(),
         ["check"] => check(),
+        ["pretrain"] => pretrain::pretrain(pretrain::CLASSES),
+        ["pretrain", classes] => pretrain::pretrain(classes.parse()?),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
         ["run", fold, seed, name] => run(&recipe(name)?, fold, seed),
         ["inner", names @ ..] => inner::compare(names),
         ["inner-run", a, b, seed, name] => inner::run(a, b, seed, name),
         _ => {
-            Err("usage: study five-folds [SEED ...] | curve NAME:EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
+            Err("usage: study five-folds [SEED ...] | curve NAME:EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick | pretrain [CLASSES] \
                  | run FOLD SEED [NAME]"
                 .into())
         }

@@ -16,7 +16,7 @@ pub(crate) use data::folder_of;
 pub use data::{DataConfig, DataSource, ESC50_URL};
 pub use model::{Pooling, Stem, TinyAstConfig, View};
 pub use preset::Preset;
-pub use train::{AugmentConfig, DeviceChoice, Mix, OptimizerChoice, Schedule, TrainConfig};
+pub use train::{AugmentConfig, DeviceChoice, Mix, OptimizerChoice, Schedule, Start, TrainConfig};
 
 #[cfg(feature = "torch")]
 pub(crate) use model::{Convolution, convolutions};
@@ -54,7 +54,22 @@ impl Config {
         let (bands, n_mels) = (self.model.input_size.0, self.features.n_mels);
         let bands_fit = self.model.view == View::Whole || bands == n_mels;
         check("model.input_size", bands_fit, &format!("as many bands as features.n_mels ({n_mels})"), bands)?;
+        self.validate_start()?;
         self.train.validate()
+    }
+
+    /// Weights fit no other layers than those they are of.
+    fn validate_start(&self) -> Result<()> {
+        let layers = |model: &TinyAstConfig| {
+            let TinyAstConfig { stem, embed_dim, depth, num_heads, mlp_ratio, pooling, .. } = model;
+            format!(
+                "{stem:?}, embed_dim {embed_dim}, depth {depth}, num_heads {num_heads}, mlp_ratio {mlp_ratio}, pooling {pooling:?}"
+            )
+        };
+        let (wanted, found) = (layers(&Preset::Fitted.model()), layers(&self.model));
+        let fits = self.train.start == Start::Fresh || found == wanted;
+        let expected = format!("Fresh for a model of other layers than Preset::Fitted's ({wanted})");
+        check("train.start", fits, &expected, format_args!("{:?} for {found}", self.train.start))
     }
 }
 
@@ -84,5 +99,20 @@ mod tests {
         let message = config.validate().unwrap_err().to_string();
         assert!(message.contains("as many bands as features.n_mels (32), found 64"), "{message}");
         Config { model: Preset::Quick.model(), ..config }.validate().unwrap();
+    }
+
+    #[test]
+    fn what_formulas_taught_is_for_the_layers_that_learned_it() {
+        let mut config = Preset::Fitted.settings();
+        config.train.start = Start::Formulas;
+        config.validate().unwrap();
+        // Neither longer windows nor other bands are other layers.
+        (config.model.input_size, config.features.n_mels) = ((128, 256), 128);
+        config.validate().unwrap();
+        config.model.depth += 1;
+        let message = config.validate().unwrap_err().to_string();
+        assert!(message.contains("train.start") && message.contains("depth 4"), "{message}");
+        config.train.start = Start::Fresh;
+        config.validate().unwrap();
     }
 }

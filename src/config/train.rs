@@ -21,6 +21,8 @@ pub struct TrainConfig {
     /// Clips that go through the network at once, where that is fewer than a batch: it takes their memory alone. Their gradients are added up in
     /// double precision, and come to the same in any number of `processes`; `None` takes a process' part of the batch as a whole.
     pub clips_at_once: Option<usize>,
+    /// What the network knows before its first step.
+    pub start: Start,
     /// What makes a step of a gradient.
     pub optimizer: OptimizerChoice,
     /// The largest step size; AdamW's and Muon's steps are about as long at the same.
@@ -74,6 +76,18 @@ pub struct TrainConfig {
     /// On CUDA, whether matrix products run in half precision. On an H200 networks of this size trained no faster with it, and libtorch warns of
     /// the call that tch makes for it, three lines a step.
     pub mixed_precision: bool,
+}
+
+/// What a network knows before its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Start {
+    /// Nothing: its weights are drawn at random.
+    #[default]
+    Fresh,
+    /// To tell *sounds made by formulas* apart (formula-driven supervised learning, Kataoka et al. 2020, <https://arxiv.org/abs/2101.08515>): all
+    /// weights but the head's are those of a network that comes with the crate. It has heard no recording. It wants the layers of
+    /// [`super::Preset::Fitted`]; how long a window is and how many bands it has may differ.
+    Formulas,
 }
 
 /// What makes a step of a gradient.
@@ -160,6 +174,7 @@ impl Default for TrainConfig {
             minutes: None,
             batch_size: 16,
             clips_at_once: None,
+            start: Start::Fresh,
             optimizer: OptimizerChoice::AdamW,
             learning_rate: 1e-3,
             schedule: Schedule::Constant,

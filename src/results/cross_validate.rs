@@ -18,6 +18,7 @@ use crate::results::evaluate::evaluate_together;
 use crate::results::metrics::Evaluation;
 use crate::training::calibration::Calibration;
 use crate::training::report::TrainingReport;
+use crate::training::start;
 use crate::training::train::train;
 
 /// One training run and its score on the fold it did not see.
@@ -44,6 +45,9 @@ struct Settings {
     /// [`Dataset::fingerprint`] of all clips; empty in results from before it was kept.
     #[serde(default)]
     data: String,
+    /// What tells the weights that training started from; none where they were drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
     features: FeatureSettings,
     model: TinyAstConfig,
     train: TrainConfig,
@@ -124,7 +128,8 @@ impl Settings {
     fn of(run: &Config) -> Result<Self> {
         let dataset = Dataset::open(run)?;
         let data = dataset.fingerprint(0..dataset.clips.len());
-        Ok(Settings { data, features: dataset.settings, model: run.model.clone(), train: run.train.clone() })
+        let (model, train) = (run.model.clone(), run.train.clone());
+        Ok(Settings { data, start: start::fingerprint(train.start), features: dataset.settings, model, train })
     }
 }
 
@@ -285,8 +290,13 @@ mod tests {
 
     fn result(fold: u32, seed: u64, accuracy: f64) -> FoldResult {
         let features = FeatureSettings::new(&Default::default(), &Default::default());
-        let settings =
-            Settings { data: String::new(), features, model: Preset::Good.model(), train: Preset::Good.train() };
+        let settings = Settings {
+            data: String::new(),
+            start: None,
+            features,
+            model: Preset::Good.model(),
+            train: Preset::Good.train(),
+        };
         let clips = vec![ScoredClip::new(format!("{fold}.wav"), 0, vec![0.9, 0.1])];
         let evaluation = Evaluation { test_fold: fold, labels: vec!["a".into(), "b".into()], clips, calibration: None };
         FoldResult { fold, seed, accuracy, loss: 0.1, training_s: 10.0, evaluation, settings }

@@ -46,6 +46,8 @@ pub(crate) mod run_lock;
 #[cfg(feature = "torch")]
 pub mod resume;
 #[cfg(feature = "torch")]
+pub mod start;
+#[cfg(feature = "torch")]
 pub mod trainer;
 #[cfg(feature = "torch")]
 pub(crate) mod validation;

@@ -32,6 +32,7 @@ use crate::training::processes;
 use crate::training::report::TrainingReport;
 use crate::training::resume::{self, Progress, same_run};
 use crate::training::run_lock::RunLock;
+use crate::training::start;
 use crate::training::trainer::Trainer;
 use crate::training::validation::Validation;
 use crate::training::words::{describe, is_stuck, stuck, untrained_warning};
@@ -374,7 +375,9 @@ fn begin(config: &Config, dataset: &Dataset, split: &Split) -> Progress {
         epoch: 0,
         calibration: None,
     };
-    let data = dataset.fingerprint(seen());
+    // A run goes on from what it started from.
+    let data = [Some(dataset.fingerprint(seen())), start::fingerprint(config.train.start)];
+    let data = data.into_iter().flatten().collect::<Vec<_>>().join(" from ");
     Progress { run, data, step: 0, history: Vec::new(), loss_scale: LossScale::default() }
 }
 

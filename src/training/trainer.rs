@@ -17,6 +17,7 @@ use crate::training::loss::{binary_cross_entropy, count_hits, count_right, cross
 use crate::training::loss_scale::LossScale;
 use crate::training::optim::{Average, Optimizer, clip};
 use crate::training::resume::State;
+use crate::training::start;
 
 /// Processes whose states lie further apart than this, in relation to their length, do not train one network.
 const MOST_APART: f64 = 1e-3;
@@ -85,12 +86,14 @@ impl Step {
 }
 
 impl Trainer<TinyAst> {
-    /// A fresh TinyAST before the first step, its weights in `vs`.
+    /// A TinyAST before its first step, its weights in `vs`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Torch`] when libtorch cannot hold the network.
+    /// [`crate::error::Error::Torch`] when libtorch cannot hold the network, [`crate::error::Error::Config`] when what it is to know before fits
+    /// other layers.
     pub fn new(vs: &VarStore, config: &Config, num_classes: usize) -> Result<Self> {
         let model = TinyAst::new(vs.root(), &config.model, num_classes, config.train.seed)?;
+        start::take_up(config.train.start, vs, &config.model)?;
         let half_precision = config.train.mixed_precision && vs.device().is_cuda();
         Ok(Trainer { half_precision, ..Trainer::with_weights(model, FlatWeights::new(vs)?, &config.train, |_| 1.0) })
     }
@@ -330,7 +333,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::config::Preset;
+    use crate::config::{Preset, Start};
     use crate::model::transformer::noise;
 
     fn whole(inputs: &Tensor, targets: &Tensor) -> Loaded {
@@ -369,6 +372,25 @@ mod tests {
         assert_eq!((&plain.0, &plain.1), (&scaled.0, &scaled.1));
         assert_eq!((&plain.0, &plain.1), (&planted.0, &planted.1));
         assert_eq!((planted.3, planted.2), (3, scaled.2 / 8.0));
+    }
+
+    #[test]
+    fn a_network_that_knows_of_sounds_takes_its_first_step_from_there() {
+        let begun = |start: Start| {
+            let mut config = Preset::Fitted.settings();
+            config.train.start = start;
+            let vs = VarStore::new(Device::Cpu);
+            let trainer = Trainer::new(&vs, &config, 2).unwrap();
+            // What moves, what its average begins at, and what the network sees are one.
+            assert_eq!(trainer.weights.values, trainer.average.values);
+            (trainer.weights.buffers.copy(), vs.variables()["pos_embed"].copy())
+        };
+        let (fresh, known) = (begun(Start::Fresh), begun(Start::Formulas));
+        assert_ne!(fresh.0, known.0);
+        let expected = VarStore::new(Device::Cpu);
+        TinyAst::new(expected.root(), &Preset::Fitted.model(), 2, 0).unwrap();
+        start::take_up(Start::Formulas, &expected, &Preset::Fitted.model()).unwrap();
+        assert_eq!(known.1, expected.variables()["pos_embed"]);
     }
 
     #[test]
