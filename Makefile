@@ -51,13 +51,13 @@ own-data: ## What the default path makes of data sets as people have them, made 
 unknown: ## How well sounds of a class left out of training are told to be none of those known (ESC10_DIR; half an hour)
 	$(PREPARE) unknown
 
-five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the released model (three hours)
+five-folds: ## Train and score the good preset on every fold of ESC-10 with two seeds, replace the released model (three quarters of an hour)
 	$(PREPARE) five-folds
 
-curve: ## Accuracy over training time: every fold with the recipes that RECIPES names, two seeds (as long as five-folds for each 360 epochs)
+curve: ## Accuracy over training time: every fold with the recipes that RECIPES names, two seeds (a quarter of an hour for each 90 epochs of the good preset)
 	$(PREPARE) curve
 
-inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (half an hour for each 180 epochs)
+inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (a quarter of an hour for each 180 epochs of the good preset)
 	$(PREPARE) inner-folds
 
 pretrain: ## Make what networks may start from again, by sounds made by formulas, in data/models (a quarter of an hour)

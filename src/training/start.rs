@@ -2,6 +2,7 @@
 //!
 //! `study pretrain` makes those sounds, trains on them and writes the file; see `docs/accuracy.md`.
 
+#[cfg(feature = "internals")]
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -12,9 +13,10 @@ use tch::nn::VarStore;
 use crate::config::{Start, TinyAstConfig};
 use crate::error::{Error, Result};
 use crate::files::content;
-use crate::model::tensors::{self, Precision};
+use crate::model::tensors;
 
 /// The file within the project.
+#[cfg(feature = "internals")]
 pub const FORMULAS: &str = "data/models/tinyast-formulas.safetensors";
 const WEIGHTS: &[u8] = include_bytes!("../../data/models/tinyast-formulas.safetensors");
 
@@ -42,9 +44,10 @@ pub struct Learned {
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written.
+#[cfg(feature = "internals")]
 pub fn write(path: &Path, vs: &VarStore, learned: &Learned) -> Result<()> {
     let variables: Vec<_> = vs.variables().into_iter().filter(|(name, _)| !name.starts_with(HEAD)).collect();
-    tensors::write(path, &variables, Precision::Half, &serde_json::to_string(learned).unwrap_or_default())
+    tensors::write(path, &variables, tensors::Precision::Half, &serde_json::to_string(learned).unwrap_or_default())
 }
 
 /// What tells the weights of a start from those of another release; none where they are drawn.
