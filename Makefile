@@ -60,7 +60,7 @@ curve: ## Accuracy over training time: every fold with the recipes that RECIPES 
 inner-folds: ## Compare the recipes that RECIPES names without a look at the folds that judge them (a quarter of an hour for each 180 epochs of the good preset)
 	$(PREPARE) inner-folds
 
-pretrain: ## Make what networks may start from again, by sounds made by formulas, in data/models (a quarter of an hour)
+pretrain: ## Make what networks may start from again, by sounds made by formulas, in data/models (half an hour)
 	$(PREPARE) pretrain
 
 ablation: ## The good preset's first version without each of its ingredients, on the fold that choices are scored on (an hour)

@@ -44,6 +44,12 @@ def curve(clock: Clock, libtorch: Path) -> None:
     study(clock, libtorch, "curve", *os.environ.get("RECIPES", "").split())
 
 
+def pretrain(clock: Clock, libtorch: Path) -> None:
+    """What networks may start from (`train.start`), in two rounds; cargo builds the second with what the first one wrote."""
+    for command in ("pretrain", "pretrain-again"):
+        study(clock, libtorch, command)
+
+
 def own_data(clock: Clock, libtorch: Path) -> None:
     """`examples/own_data`: the sets, each by the notebook's former default and by settings that fit, and these beside settings by hand."""
     runs = [["run", name, recipe] for name in OWN_SETS for recipe in ("quick", "fitted")]

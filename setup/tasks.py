@@ -112,7 +112,7 @@ COMMANDS = {
     "ablation": with_libtorch(study.study, "ablation"),
     "curve": with_libtorch(study.curve),
     "inner-folds": with_libtorch(study.inner),
-    "pretrain": with_libtorch(study.study, "pretrain"),
+    "pretrain": with_libtorch(study.pretrain),
     "first-recipe": with_libtorch(study.study, "first"),
     "check-released": with_libtorch(study.study, "check"),
     "lab": open_lab,

@@ -11,7 +11,7 @@ use audio_transformer::internals::training::paths::checkpoint_path;
 use audio_transformer::{Dataset, Evaluation, acquire, evaluate, preprocess, train};
 
 use crate::jobs::{Job, run_all};
-use crate::scores::{beside, share};
+use crate::scores::{beside, made_with, share};
 use crate::{HOME, Outcome, settings};
 
 /// What the crate proposes.
@@ -129,11 +129,6 @@ impl Course<'_> {
         let config = self.config(recipe, fold)?;
         Ok(Dataset::open(&config)?.split(&config.train)?.train.len())
     }
-}
-
-/// What a result follows from.
-fn made_with(config: &Config) -> Outcome<String> {
-    Ok(serde_json::to_string(&(&config.clip, &config.features, &config.model, &config.train))?)
 }
 
 fn rows(tries: &Tries) -> Outcome<Vec<String>> {

@@ -1,10 +1,18 @@
-//! Scores with their intervals.
+//! Scores with their intervals, and what they follow from.
 
 use std::collections::BTreeMap;
 
+use audio_transformer::config::Config;
+use audio_transformer::internals::training::start;
 use audio_transformer::{Evaluation, Interval};
 
 use crate::Outcome;
+
+/// What a result follows from; the weights that training starts from among it, which may be made anew.
+pub fn made_with(config: &Config) -> Outcome<String> {
+    let from = start::fingerprint(config.train.start);
+    Ok(serde_json::to_string(&(&config.clip, &config.features, &config.model, &config.train, from))?)
+}
 
 /// The share of right answers, with its interval.
 pub fn share(evaluation: &Evaluation) -> String {

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use audio_transformer::config::{Config, DeviceChoice, Start};
 use audio_transformer::internals::results::evaluate::evaluate_checkpoint;
 use audio_transformer::internals::training::paths::checkpoint_path;
-use audio_transformer::internals::training::start;
 use audio_transformer::{Dataset, Evaluation, acquire, preprocess, train};
 
 use crate::jobs::{Job, run_all};
-use crate::scores::{beside, share};
+use crate::scores::{beside, made_with, share};
 use crate::{HOME, Outcome, settings};
 
 /// Sets, and about the epochs that five minutes of two cores have for them; of the sets of a few minutes, a few times as many as for the larger.
@@ -89,12 +88,6 @@ fn course(set: &str, start: Start, epochs: usize) -> Outcome<Config> {
 
 fn path(config: &Config) -> PathBuf {
     checkpoint_path(config).with_extension("starts.json")
-}
-
-/// What a result follows from.
-fn made_with(config: &Config) -> Outcome<String> {
-    let from = start::fingerprint(config.train.start);
-    Ok(serde_json::to_string(&(&config.clip, &config.features, &config.model, &config.train, from))?)
 }
 
 /// The result of a run, where there is one with the settings of today.

@@ -7,6 +7,7 @@
 //! study record                the tables of five-folds, counted from the record beside the released model
 //! study ablation              that version without each of its ingredients, on the fold that choices are scored on
 //! study pretrain [CLASSES]    what networks may start from: makes sounds of so many classes by formulas and learns to tell them apart
+//! study pretrain-again [CLASSES]  the same from where that left off, its second round
 //! study inner RECIPE ...      recipes compared without a look at the folds that will judge them, the first with each of the others; RECIPE is
 //!                             NAME, NAME@SEED, or several with + between them whose probabilities are averaged
 //! study release [SEED ...]    the network of the first seed that held out fold 1, whatever it scored, with what was measured
@@ -33,7 +34,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use audio_transformer::config::{Config, DeviceChoice, Preset};
+use audio_transformer::config::{Config, DeviceChoice, Preset, Start};
 use audio_transformer::internals::results::cross_validate::{CrossValidation, Spread, cross_validate, fold_result};
 use audio_transformer::internals::results::evaluate::{evaluate, evaluate_checkpoint};
 use audio_transformer::internals::results::metrics::Evaluation;
@@ -68,15 +69,18 @@ fn main() -> Outcome {
         ["release", given @ ..] => release_first(&seeds(given)?),
         ["tell"] => tell(),
         ["check"] => check(),
-        ["pretrain"] => pretrain::pretrain(pretrain::CLASSES),
-        ["pretrain", classes] => pretrain::pretrain(classes.parse()?),
+        ["pretrain"] => pretrain::pretrain(pretrain::CLASSES, Start::Fresh),
+        ["pretrain", classes] => pretrain::pretrain(classes.parse()?, Start::Fresh),
+        ["pretrain-again"] => pretrain::pretrain(pretrain::CLASSES, Start::Formulas),
+        ["pretrain-again", classes] => pretrain::pretrain(classes.parse()?, Start::Formulas),
         ["quick"] => quick(),
         ["run", fold, seed] => run(&good(), fold, seed),
         ["run", fold, seed, name] => run(&recipe(name)?, fold, seed),
         ["inner", names @ ..] => inner::compare(names),
         ["inner-run", a, b, seed, name] => inner::run(a, b, seed, name),
         _ => {
-            Err("usage: study five-folds [SEED ...] | curve NAME:EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick | pretrain [CLASSES] \
+            Err("usage: study five-folds [SEED ...] | curve NAME:EPOCHS ... | first | record | ablation | inner RECIPE ... | release [SEED ...] | tell | check | quick \
+                 | pretrain [CLASSES] | pretrain-again [CLASSES] \
                  | run FOLD SEED [NAME]"
                 .into())
         }

@@ -1,9 +1,12 @@
 //! What networks may start from (`train.start`): one that has learned to tell sounds made by formulas apart.
+//!
+//! It learned in two rounds: from random weights, and once more from where that left it, with a new head. The second is `again`, built with the file
+//! that the first one wrote.
 
 use std::fs;
 use std::path::Path;
 
-use audio_transformer::config::{DataSource, OptimizerChoice, Preset};
+use audio_transformer::config::{DataSource, Start};
 use audio_transformer::internals::training::checkpoint;
 use audio_transformer::internals::training::paths::checkpoint_path;
 use audio_transformer::internals::training::start::{FORMULAS, Learned, write};
@@ -19,20 +22,19 @@ use crate::{Outcome, one_thread};
 pub const CLASSES: u64 = 500;
 /// Takes of a class that are trained on.
 const TAKES: u64 = 15;
-/// Passes over them.
+/// Passes over them, in each round.
 const EPOCHS: usize = 20;
 
-/// Makes the sounds, trains on them, and leaves the weights for the crate to take in.
-pub fn pretrain(classes: u64) -> Outcome {
+/// Makes the sounds, trains on them from a start, and leaves the weights for the crate to take in.
+pub fn pretrain(classes: u64, start: Start) -> Outcome {
     one_thread();
     let mut config = good();
     let folder = config.data.raw_dir.join(format!("formulas-{classes}"));
     make(&folder, classes)?;
     config.data.source = DataSource::Folder(folder);
     config.data.processed_dir = config.data.processed_dir.join(format!("formulas-{classes}"));
-    config.model = Preset::Fitted.model();
-    (config.train.run_name, config.train.epochs) = ("pretrained".into(), EPOCHS);
-    config.train.optimizer = OptimizerChoice::Muon;
+    (config.train.run_name, config.train.epochs) = (format!("pretrained-{start:?}"), EPOCHS);
+    config.train.start = start;
     (config.train.test_fold, config.train.validate) = (Some(HELD_OUT), false);
     acquire(&config)?;
     println!("{}", preprocess(&config)?);

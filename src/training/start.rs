@@ -34,7 +34,7 @@ pub struct Learned {
     pub classes: u64,
     /// Takes of each that it heard.
     pub takes: u64,
-    /// How often it heard each.
+    /// How often it heard each in the last of its rounds.
     pub epochs: usize,
     /// The share of takes that it had not heard and named right, of so many classes.
     pub accuracy: f64,

@@ -17,7 +17,7 @@ use super::pieces::{inputs_of, masked, one_piece, part_size, side_by_side};
 use super::probe::{Folds, HeardSet};
 use super::recipe::FineTune;
 use super::scoring::{probabilities, score};
-use crate::config::{Config, OptimizerChoice, Start, TrainConfig};
+use crate::config::{Config, OptimizerChoice, TrainConfig};
 use crate::distributed::peers::{Alone, Peers};
 use crate::error::{Error, Result};
 use crate::model::pretrained::Pretrained;
@@ -367,7 +367,6 @@ impl Tuner {
         let paths: Vec<PathBuf> = heard.catalog.clips.iter().map(|clip| heard.catalog.path(clip)).collect();
         let inputs = inputs_of(&paths, &mut network)?;
         let settings = TrainConfig {
-            start: Start::Fresh,
             // What the published recipes take; their rates of learning would not suit another.
             optimizer: OptimizerChoice::AdamW,
             weight_decay: how.weight_decay,
